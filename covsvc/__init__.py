@@ -1,0 +1,69 @@
+"""Coverage validation of upper limits: which method covers, where, and how strong its limits are.
+
+>>> import covsvc
+>>> covsvc.limits("feldman_cousins", covsvc.Counts(n=[0, 3], b=1.0), cl=0.90).upper.round(2).tolist()
+[1.61, 6.42]
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from covsvc.version import __version__
+
+if TYPE_CHECKING:
+    from covsvc.api import (
+        exact_coverage,
+        limits,
+        load_studies,
+        load_study,
+        open_cube,
+        run,
+        summarize,
+        worst_coverage,
+        write_report,
+    )
+    from covsvc.contracts import Counts, Limits, Status
+
+_HOME = {
+    "Counts": "covsvc.contracts",
+    "Limits": "covsvc.contracts",
+    "Status": "covsvc.contracts",
+    "exact_coverage": "covsvc.api",
+    "limits": "covsvc.api",
+    "load_studies": "covsvc.api",
+    "load_study": "covsvc.api",
+    "open_cube": "covsvc.api",
+    "run": "covsvc.api",
+    "summarize": "covsvc.api",
+    "worst_coverage": "covsvc.api",
+    "write_report": "covsvc.api",
+}
+
+__all__ = [
+    "Counts",
+    "Limits",
+    "Status",
+    "__version__",
+    "exact_coverage",
+    "limits",
+    "load_studies",
+    "load_study",
+    "open_cube",
+    "run",
+    "summarize",
+    "worst_coverage",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # names arrive when they are used, so that `covsvc --help` need not wait for numba and xarray
+    if name not in _HOME:
+        raise AttributeError(f"module 'covsvc' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,118 @@
+"""Names of limit methods, experiments and clusters, found by entry point."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, cast, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from covsvc.contracts import Experiment, LimitMethod
+from covsvc.errors import StudyError, UnknownName
+
+
+class OptionError(StudyError):
+    """An option of a method or an experiment is refused; `option` names it."""
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+
+@cache
+def installed(kind: str) -> Mapping[str, EntryPoint]:
+    """Return the entry points of the group ``covsvc.<kind>`` by name.
+
+    Parameters
+    ----------
+    kind : str
+        ``"methods"``, ``"experiments"``, ``"clusters"`` or ``"figures"``.
+
+    Raises
+    ------
+    StudyError
+        If two installed distributions give the same name.
+    """
+    found: dict[str, EntryPoint] = {}
+    for entry in sorted(entry_points(group=f"covsvc.{kind}")):
+        if entry.name in found and found[entry.name].value != entry.value:
+            raise StudyError(
+                f"{entry.name}: two installed {kind} have this name, {found[entry.name].value} and {entry.value}; "
+                "uninstall one of their distributions"
+            )
+        found[entry.name] = entry
+    return found
+
+
+def find(kind: str, name: str) -> Any:
+    """Return what is installed as `name`.
+
+    Raises
+    ------
+    UnknownName
+        If there is none; the message holds the installed names.
+    """
+    known = installed(kind)
+    if name not in known:
+        raise UnknownName.of(kind.removesuffix("s"), name, known)
+    return known[name].load()
+
+
+def method(name: str, options: Mapping[str, Any] | None = None) -> LimitMethod:
+    """Return the limit method `name` with these options.
+
+    Raises
+    ------
+    UnknownName
+        If no such method is installed.
+    OptionError
+        If it has no such option, or refuses a value.
+    """
+    return cast(LimitMethod, _build("methods", name, options or {}))
+
+
+def experiment(name: str, options: Mapping[str, Any] | None = None) -> Experiment:
+    """Return the experiment `name` with these options.
+
+    Raises
+    ------
+    UnknownName
+        If no such experiment is installed.
+    OptionError
+        If it has no such option, or refuses a value.
+    """
+    return cast(Experiment, _build("experiments", name, options or {}))
+
+
+def view_for(reads: tuple[type, ...], gives: tuple[type, ...]) -> int | None:
+    """Return which view of an experiment a method reads.
+
+    The first whose type is exactly in `reads`, else the first that is a subclass of one, else None.
+    """
+    for fits in (lambda view: view in reads, lambda view: issubclass(view, reads)):
+        for index, view in enumerate(gives):
+            if fits(view):
+                return index
+    return None
+
+
+def _build(kind: str, name: str, options: Mapping[str, Any]) -> Any:
+    plugin = find(kind, name)
+    types = get_type_hints(plugin)
+    known = {field.name: types[field.name] for field in dataclasses.fields(plugin)}
+    values = {}
+    for option, value in options.items():
+        if option not in known:
+            raise OptionError(option, str(UnknownName.of(f"option of {name}", option, known)))
+        try:
+            values[option] = TypeAdapter(known[option]).validate_python(value, strict=True)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"]
+            raise OptionError(option, f"{option} = {value!r}: {message[0].lower()}{message[1:]}") from None
+    try:
+        return plugin(**values)
+    except ValueError as error:
+        raise OptionError(next((option for option in values if option in str(error)), ""), str(error)) from None
