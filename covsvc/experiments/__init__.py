@@ -1,0 +1,1 @@
+"""Toy generators, one a file; found by entry point."""

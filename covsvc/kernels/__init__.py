@@ -1,0 +1,1 @@
+"""Array numerics of the limit methods: arrays in, arrays out."""

@@ -1,0 +1,1 @@
+"""Limit methods, one or one family of the same formula a file; found by entry point."""
