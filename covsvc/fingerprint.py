@@ -1,0 +1,133 @@
+"""Fingerprints of the code, and of the libraries and the processor, behind a number."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
+
+LIBRARIES = ("numpy", "scipy", "numba", "llvmlite")
+"""The libraries that make numbers."""
+
+
+def code_of(*modules: str) -> str:
+    """Return a hash of modules and of all that they import from their own packages.
+
+    Comments, docstrings and layout are left out.
+
+    Parameters
+    ----------
+    modules : str
+        Dotted names.
+    """
+    told = hashlib.sha256()
+    for name in sorted(_with_imports(modules)):
+        told.update(f"{name}\n{_bare_source(name)}\n".encode())
+    return told.hexdigest()[:16]
+
+
+def environment() -> dict[str, str]:
+    """Return the versions of what makes numbers, and the features of the processor."""
+    from llvmlite import binding
+
+    features = ",".join(sorted(name for name, has in binding.get_host_cpu_features().items() if has))
+    return {
+        "python": platform.python_version(),
+        **versions(LIBRARIES),
+        "platform": f"{platform.system()} {platform.machine()} {platform.libc_ver()[1]}",
+        "cpu_features": hashlib.sha256(features.encode()).hexdigest()[:16],
+    }
+
+
+def versions(distributions: Iterable[str]) -> dict[str, str]:
+    """Return the installed versions, ``"none"`` where there is none."""
+    found: dict[str, str] = {}
+    for name in distributions:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def git_revision() -> str:
+    """Return the git revision of a source checkout, empty elsewhere."""
+    git = Path(__file__).parent.parent / ".git"
+    try:
+        head = (git / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return head
+        reference = head.removeprefix("ref: ")
+        loose = git / reference
+        if loose.exists():
+            return loose.read_text().strip()
+        packed = (git / "packed-refs").read_text().splitlines()
+        return next((line.split()[0] for line in packed if line.endswith(" " + reference)), "")
+    except OSError:
+        return ""
+
+
+def _with_imports(modules: Iterable[str]) -> Mapping[str, None]:
+    found: dict[str, None] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = None
+            waiting += _imports_of(name)
+    return found
+
+
+@cache
+def _imports_of(name: str) -> tuple[str, ...]:
+    package = name.partition(".")[0]
+    imported: set[str] = set()
+    for node in ast.walk(_tree(name)):
+        if isinstance(node, ast.Import):
+            imported.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            source = node.module or ""
+            if node.level:
+                source = importlib.util.resolve_name("." * node.level + source, _module(name).__spec__.parent)  # type: ignore[union-attr]
+            imported.add(source)
+            imported.update(f"{source}.{alias.name}" for alias in node.names)
+    return tuple(sorted(each for each in imported if each.partition(".")[0] == package and _is_module(each)))
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _module(name: str) -> ModuleType:
+    return sys.modules.get(name) or importlib.import_module(name)
+
+
+def _tree(name: str) -> ast.Module:
+    try:
+        return ast.parse(inspect.getsource(_module(name)))
+    except OSError:  # an empty module, or one without source
+        return ast.Module([], [])
+
+
+@cache
+def _bare_source(name: str) -> str:
+    tree = _tree(name)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            # a docstring of an attribute stands anywhere in a body
+            kept = [each for each in body if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))]
+            node.body = kept or ([ast.Pass()] if body else [])  # type: ignore[attr-defined]
+    return ast.unparse(tree)

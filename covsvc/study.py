@@ -1,0 +1,525 @@
+"""Studies: what to do, from a YAML file to tasks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from covsvc import registry
+from covsvc.contracts import Experiment, LimitMethod
+from covsvc.errors import CovsvcError, StudyError, unknown
+
+HIGHEST = 1e5
+"""Largest s_true or b of a study, expected events: up to here the limits are verified."""
+
+BLOCKS_PER_TILE = 128
+"""Blocks of a task at most: what one chunk of the store holds."""
+
+
+def confidence_level(cl: Any) -> float:
+    """Return `cl` if it is one.
+
+    Raises
+    ------
+    StudyError
+        If it is no number in [0.5, 1).
+    """
+    if isinstance(cl, bool) or not isinstance(cl, int | float):
+        raise StudyError(f"cl = {cl!r}: a confidence level is a number such as 0.90")
+    if not 0.5 <= cl < 1:
+        raise StudyError(f"cl = {cl!r}: a confidence level lies in [0.5, 1), for example 0.90")
+    return float(cl)
+
+
+def rounded(value: float) -> float:
+    """Return `value` to 12 significant digits, which is what cells are known by."""
+    return float(f"{value:.12g}") + 0.0
+
+
+def _refuse(message: str, *at: str | int) -> PydanticCustomError:
+    return PydanticCustomError("refused", "{message}", {"message": message, "at": at})
+
+
+def _axis(given: Any) -> Any:
+    """Unroll {start, stop, num, spacing} or one number to a list."""
+    if isinstance(given, Mapping):
+        grid = _Grid.model_validate(given)
+        space = np.geomspace if grid.spacing == "log" else np.linspace
+        return [rounded(value) for value in space(grid.start, grid.stop, grid.num).tolist()]
+    if isinstance(given, int | float):
+        return [given]
+    return list(given) if isinstance(given, tuple) else given
+
+
+def _events(value: Any, info: ValidationInfo) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _refuse(f"{value!r} is no number of expected events")
+    if not 0 <= value <= HIGHEST:
+        raise _refuse(f"{value!r}: expected events lie in [0, {HIGHEST:g}]")
+    return rounded(value)
+
+
+def _level(value: Any) -> float:
+    try:
+        return rounded(confidence_level(value))
+    except StudyError as error:
+        raise _refuse(str(error).removeprefix("cl = ")) from None
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+Whole = Annotated[int, Field(strict=True), BeforeValidator(_whole)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Grid(_Model):
+    start: float = Field(strict=True)
+    stop: float = Field(strict=True)
+    num: Whole = Field(ge=1, le=1_000_000)
+    spacing: str = "linear"
+
+    @model_validator(mode="after")
+    def _possible(self) -> _Grid:
+        if self.spacing not in ("linear", "log"):
+            raise _refuse(f"spacing {self.spacing!r} is neither linear nor log", "spacing")
+        if self.spacing == "log" and min(self.start, self.stop) <= 0:
+            raise _refuse("a log spacing needs start > 0 and stop > 0; name 0 in a list instead", "spacing")
+        if not (math.isfinite(self.start) and math.isfinite(self.stop)):
+            raise _refuse("start and stop are finite", "start")
+        return self
+
+
+class ExperimentSpec(_Model):
+    """An experiment by name and options."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _buildable(self) -> ExperimentSpec:
+        _try_to_build(self.build)
+        return self
+
+    def build(self) -> Experiment:
+        """Return the experiment."""
+        return registry.experiment(self.name, self.options)
+
+
+class MethodSpec(_Model):
+    """A limit method by name and options, and its label in the cube."""
+
+    name: str
+    options: dict[str, Any] = {}
+    label: str = Field(default="", max_length=100)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        given = {"name": given} if isinstance(given, str) else given
+        if isinstance(given, Mapping) and isinstance(given.get("name"), str) and not given.get("label"):
+            options = given.get("options")
+            told = ", ".join(f"{key}={value}" for key, value in options.items()) if isinstance(options, Mapping) else ""
+            given = {**given, "label": given["name"] + (f"({told})" if told else "")}
+        return given
+
+    @model_validator(mode="after")
+    def _buildable(self) -> MethodSpec:
+        _try_to_build(self.build)
+        return self
+
+    def build(self) -> LimitMethod:
+        """Return the limit method."""
+        return registry.method(self.name, self.options)
+
+
+def _try_to_build(build: Callable[[], object]) -> None:
+    try:
+        build()
+    except registry.OptionError as error:
+        raise _refuse(str(error), "options", error.option) from None
+    except StudyError as error:
+        raise _refuse(str(error), "name") from None
+
+
+class Study(_Model):
+    """What to find out: toys of an experiment on a grid, and the limit methods which they are put through."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    """Name of the study and of its folder in a store."""
+    experiment: ExperimentSpec
+    methods: Annotated[tuple[MethodSpec, ...], BeforeValidator(lambda given: _axis_of_names(given))]
+    cl: Annotated[tuple[Annotated[float, BeforeValidator(_level)], ...], BeforeValidator(_axis)]
+    """Confidence levels, in [0.5, 1)."""
+    s_true: Annotated[tuple[Annotated[float, BeforeValidator(_events)], ...], BeforeValidator(_axis)]
+    """True signals, expected events."""
+    b: Annotated[tuple[Annotated[float, BeforeValidator(_events)], ...], BeforeValidator(_axis)]
+    """True backgrounds, expected events."""
+    toys_per_block: Whole = Field(default=10_000, ge=1, le=10_000_000)
+    """Toys of a block; with the seed it is what the toys are known by."""
+    n_toys: Whole = Field(ge=1, le=10**12)
+    """Toys in each cell, a multiple of toys_per_block."""
+    seed: Whole = Field(ge=0, lt=2**64)
+    observed: dict[str, Any] | None = None
+    """Real data, whose limits are shown with their coverage."""
+
+    @field_validator("methods", "cl", "s_true", "b")
+    @classmethod
+    def _distinct(cls, values: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+        if not values:
+            raise _refuse("the grid is empty: name at least one value")
+        seen: dict[Any, int] = {}
+        for index, value in enumerate(values):
+            name = value.label if isinstance(value, MethodSpec) else value
+            if name in seen:
+                cure = "; give one of them another label" if isinstance(value, MethodSpec) else ""
+                raise _refuse(f"{name!r} stands twice{cure}", index)
+            seen[name] = index
+        return values if info.field_name == "methods" else tuple(sorted(values))
+
+    @field_validator("methods")
+    @classmethod
+    def _readable(cls, methods: tuple[MethodSpec, ...], info: ValidationInfo) -> tuple[MethodSpec, ...]:
+        if "experiment" in info.data:
+            gives = info.data["experiment"].build().gives
+            for index, spec in enumerate(methods):
+                reads = spec.build().reads
+                if registry.view_for(reads, gives) is None:
+                    raise _refuse(
+                        f"{spec.label} reads {_names(reads)} but the experiment {info.data['experiment'].name} "
+                        f"gives {_names(gives)}",
+                        index,
+                    )
+        return methods
+
+    @field_validator("n_toys")
+    @classmethod
+    def _whole_blocks(cls, n_toys: int, info: ValidationInfo) -> int:
+        block = info.data.get("toys_per_block")
+        if block and n_toys % block:
+            raise _refuse(f"{n_toys} is no multiple of toys_per_block = {block}: take {math.ceil(n_toys / block) * block}")
+        return n_toys
+
+    @field_validator("observed")
+    @classmethod
+    def _observable(cls, observed: dict[str, Any] | None, info: ValidationInfo) -> dict[str, Any] | None:
+        if observed is not None and "experiment" in info.data:
+            try:
+                info.data["experiment"].build().observe(observed)
+            except CovsvcError as error:
+                raise _refuse(str(error)) from None
+        return observed
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks in each cell."""
+        return self.n_toys // self.toys_per_block
+
+    @property
+    def cells(self) -> int:
+        """Cells (s_true, b) of the grid."""
+        return len(self.s_true) * len(self.b)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Every limit method at every cl."""
+        return tuple(Column(spec, cl) for spec in self.methods for cl in self.cl)
+
+    @property
+    def source(self) -> ToySource:
+        """What the toys of the study are known by, cells left out."""
+        return ToySource(self.experiment, self.seed, self.toys_per_block)
+
+
+def _axis_of_names(given: Any) -> Any:
+    return [given] if isinstance(given, str | Mapping) else given
+
+
+def _names(types: Sequence[type]) -> str:
+    return ", ".join(each.__name__ for each in types)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A limit method at one confidence level."""
+
+    spec: MethodSpec
+    cl: float
+
+    @property
+    def key(self) -> tuple[str, float]:
+        """Label of the limit method, and cl."""
+        return self.spec.label, self.cl
+
+
+@dataclass(frozen=True)
+class ToySource:
+    """What all toys of a study share: the experiment, the seed and the size of a block."""
+
+    experiment: ExperimentSpec
+    seed: int
+    toys_per_block: int
+
+    def blocks(self, s_true: float, b: float, start: int, stop: int) -> Iterator[np.random.Generator]:
+        """Yield the generator of each block start..stop-1 of a cell.
+
+        A cell has one SeedSequence, keyed by experiment, options, s_true and b, never by grid indices; block i is the
+        PCG64 of the cell jumped i times. The generator yielded last is taken back by the next.
+        """
+        told = json.dumps([self.experiment.name, self.experiment.options, f"{s_true:.12g}", f"{b:.12g}"], sort_keys=True)
+        words = np.frombuffer(hashlib.sha256(told.encode()).digest(), "<u4").tolist()
+        bits = np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=words))
+        first = bits.state
+        generator = np.random.Generator(bits)
+        for block in range(start, stop):
+            bits.state = first
+            bits.advance(block * _JUMP)
+            yield generator
+
+
+_JUMP = 0x9E3779B97F4A7C15F39CC0605CEDC835
+"""Step of PCG64.jumped(): (golden ratio - 1) 2^128, as numpy documents it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some blocks of some cells at one b, and the columns which their toys go through: names and numbers only."""
+
+    source: ToySource
+    columns: tuple[Column, ...]
+    b: float
+    s_true: tuple[float, ...]
+    start: int
+    stop: int
+
+    @property
+    def toys(self) -> int:
+        """Toys that the task draws."""
+        return len(self.s_true) * (self.stop - self.start) * self.source.toys_per_block
+
+
+@dataclass(frozen=True)
+class Row:
+    """All that is missing at one b: the exact cells, and the tasks of toys."""
+
+    source: ToySource
+    columns: tuple[Column, ...]
+    b: float
+    s_true: tuple[float, ...]
+    exact: bool
+    tasks: tuple[Task, ...]
+
+
+def tile_size(study: Study, task_toys: float) -> int:
+    """Return how many values of s_true a task takes, for about `task_toys` toys a task."""
+    cell = min(study.n_blocks, BLOCKS_PER_TILE) * study.toys_per_block
+    tiles = math.ceil(len(study.s_true) / max(1, min(task_toys // cell, len(study.s_true))))
+    return math.ceil(len(study.s_true) / tiles)
+
+
+def rows(
+    study: Study, missing: Callable[[float], tuple[NDArray[np.bool_], bool]], task_toys: float
+) -> Iterator[Row]:
+    """Unroll a study into what is missing of it, one b at a time.
+
+    Parameters
+    ----------
+    study : Study
+    missing : callable
+        Takes b; returns an array of bool, shape (column, s_true, block), of the blocks to draw, and whether exact
+        values are missing.
+    task_toys : float
+        Toys of a task, about.
+    """
+    tile = tile_size(study, task_toys)
+    for b in study.b:
+        wanted, exact = missing(b)
+        tasks = []
+        for s_start in range(0, len(study.s_true), tile):
+            cells = range(s_start, min(s_start + tile, len(study.s_true)))
+            for start in range(0, study.n_blocks, BLOCKS_PER_TILE):
+                tasks += _tasks(study, b, wanted, cells, range(start, min(start + BLOCKS_PER_TILE, study.n_blocks)))
+        if exact or tasks:
+            yield Row(study.source, study.columns, b, study.s_true, exact, tuple(tasks))
+
+
+def _tasks(study: Study, b: float, wanted: NDArray[np.bool_], cells: range, blocks: range) -> Iterator[Task]:
+    """Cut the missing part of a tile into boxes of columns x cells x blocks."""
+    by_cell = {cell: wanted[:, cell, blocks.start : blocks.stop] for cell in cells}
+    for _, alike in groupby(cells, key=lambda cell: by_cell[cell].tobytes()):
+        group = list(alike)
+        pattern = by_cell[group[0]]
+        for mask, run in groupby(range(len(blocks)), key=lambda block: pattern[:, block].tobytes()):
+            run_of_blocks = list(run)
+            columns = tuple(column for column, want in zip(study.columns, np.frombuffer(mask, bool), strict=True) if want)
+            if columns:
+                yield Task(
+                    study.source,
+                    columns,
+                    b,
+                    tuple(study.s_true[cell] for cell in group),
+                    blocks[run_of_blocks[0]],
+                    blocks[run_of_blocks[-1]] + 1,
+                )
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 without its surprises: 1e6 is a number, no key stands twice."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: list(resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def read_studies(path: str | Path) -> tuple[Study, ...]:
+    """Read the studies of a YAML file.
+
+    Raises
+    ------
+    StudyError
+        If the file cannot be read, or anything in it is refused: all reasons at once, each with file:line:column.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
+        raise StudyError(f"{path}: {reason}") from None
+    try:
+        nodes = [node for node in yaml.compose_all(text, _Loader) if node is not None]
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise StudyError(f"{path}{where}: no YAML: {error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise StudyError(f"{path}: no YAML: {error}") from None
+    studies, reasons = [], []
+    for node in nodes:
+        twice = _keys_twice(node)
+        reasons += [f"{path}:{_at(key)}: {key.value}: the key stands twice" for key in twice]
+        try:
+            studies.append(study_of(_Loader("").construct_document(node)))
+        except _Refused as refused:
+            reasons += [f"{path}:{_at(_locate(node, at))}: {message}" for at, message in refused.reasons]
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+            reasons.append(f"{path}{where}: {error.problem}")
+    names = [study.name for study in studies]
+    reasons += [f"{path}: two studies are named {name!r}" for name in sorted({n for n in names if names.count(n) > 1})]
+    if reasons:
+        raise StudyError("\n".join(reasons))
+    if not studies:
+        raise StudyError(f"{path}: no study in the file; see `covsvc run --help` for one")
+    return tuple(studies)
+
+
+class _Refused(StudyError):
+    def __init__(self, reasons: list[tuple[tuple[str | int, ...], str]]) -> None:
+        super().__init__("\n".join(message for _, message in reasons))
+        self.reasons = reasons
+
+
+def study_of(given: Any) -> Study:
+    """Return the study that a mapping describes.
+
+    Raises
+    ------
+    StudyError
+        With all reasons at once.
+    """
+    if not isinstance(given, Mapping):
+        raise _Refused([((), f"a study is a mapping of keys to values, not {given!r}")])
+    try:
+        return Study.model_validate(dict(given))
+    except ValidationError as error:
+        raise _Refused([_reason(each, given) for each in error.errors()]) from None
+
+
+def _reason(error: Any, given: Mapping[str, Any]) -> tuple[tuple[str | int, ...], str]:
+    at = tuple(part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-")))
+    at += tuple(error.get("ctx", {}).get("at", ()))
+    name = ".".join(str(part) for part in at)
+    if error["type"] == "extra_forbidden":
+        model = {1: Study}.get(len(at)) or (ExperimentSpec if at[0] == "experiment" else MethodSpec)
+        model = _Grid if at[0] in ("cl", "s_true", "b") else model
+        return at, unknown("key", str(at[-1]), model.model_fields)
+    if error["type"] == "missing":
+        return at, f"{name}: missing"
+    if error["type"] == "refused":
+        return at, f"{name}: {error['msg']}"
+    if error["type"] == "string_pattern_mismatch":
+        return at, f"{name}: {error['input']!r}: letters, digits, '.', '_' and '-' only, a letter or a digit first"
+    message = error["msg"]
+    return at, f"{name}: {error['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _locate(node: yaml.Node, at: Sequence[str | int]) -> yaml.Node:
+    """Return the node at a path of keys and indices, or as far as the path leads; for an unknown key, the key."""
+    for depth, part in enumerate(at):
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == part:
+                    node = key if depth == len(at) - 1 else value
+                    break
+            else:
+                return node
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+        else:
+            return node
+    return node
+
+
+def _keys_twice(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield key
+            seen.add(key.value if isinstance(key.value, str) else id(key))
+            yield from _keys_twice(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _keys_twice(value)
+
+
+def _at(node: yaml.Node) -> str:
+    return f"{node.start_mark.line + 1}:{node.start_mark.column + 1}"

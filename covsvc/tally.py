@@ -1,0 +1,217 @@
+"""Tallies: what the limits of some blocks say, in integers that add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from covsvc.contracts import FloatArray, Limits, Status
+from covsvc.study import Column
+
+COUNTS = ("n_toys", "n_covered", "n_upper_covered", "n_empty", "n_unbounded", "n_failed")
+"""What is counted of each column and cell."""
+
+EXACT = (
+    "exact_coverage",
+    "exact_upper_coverage",
+    "exact_median_upper",
+    "exact_mean_upper",
+    "exact_p_empty",
+    "exact_p_unbounded",
+    "exact_p_failed",
+)
+"""What is known of each column and cell where the sample space is enumerable."""
+
+MISSING, DONE, FAILED = 0, 1, 2
+"""`block_status`."""
+
+BIN_EDGES = 1e-3 * 1.005 ** np.arange(4156)
+"""Lower edges of the bins 2.. of upper limits, expected signal events; the last lies just above 1e6."""
+
+N_BINS = len(BIN_EDGES) + 3
+"""Bins of upper limits: 0, (0, 1e-3), [1e-3 x 1.005^k, 1e-3 x 1.005^(k+1)) ..., the last of them open to +inf, +inf."""
+
+
+def bin_of(limits: Limits) -> NDArray[np.int64]:
+    """Return the bin of each upper limit, empty ones as 0; -1 for failed ones, which are left out.
+
+    Returns
+    -------
+    ndarray of int, shape (toy,)
+    """
+    bins = 1 + np.searchsorted(BIN_EDGES, limits.upper, side="right")
+    bins[limits.upper == 0] = 0
+    bins[limits.status == Status.UNBOUNDED] = N_BINS - 1
+    bins[limits.status == Status.FAILED] = -1
+    return bins
+
+
+def bin_bounds() -> tuple[FloatArray, FloatArray]:
+    """Return the lower and the upper edges of all bins, expected signal events."""
+    inner = np.concatenate([[0.0], BIN_EDGES])
+    return np.concatenate([[0.0], inner, [np.inf]]), np.concatenate([[0.0], inner[1:], [np.inf, np.inf]])
+
+
+def digest_of(limits: Limits) -> NDArray[np.uint64]:
+    """Return a hash of the bits of each limit; sums of them tell whether limits are bit-identical.
+
+    Returns
+    -------
+    ndarray of uint64, shape (toy,)
+    """
+    mixed = np.zeros(len(limits), np.uint64)
+    for part in (limits.lower.view(np.uint64), limits.upper.view(np.uint64), limits.status.astype(np.uint64)):
+        mixed = (mixed ^ part) + np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed ^= mixed >> np.uint64(31)
+    return mixed
+
+
+@dataclass
+class Failure:
+    """Why the blocks of a column failed in a cell."""
+
+    column: Column
+    b: float
+    s_true: float
+    start: int
+    stop: int
+    reason: str
+
+
+@dataclass
+class Tally:
+    """What was learnt from blocks start..stop-1 of some cells at one b.
+
+    Attributes
+    ----------
+    counts : ndarray of int64, shape (column, s_true, count)
+        `COUNTS` of the blocks done.
+    status : ndarray of int8, shape (column, s_true, block)
+        DONE or FAILED.
+    digest : ndarray of uint64, shape (column, s_true, block)
+        Sum over the toys of the hash of their limits.
+    bins : ndarray of int64, shape (4, pair)
+        Column, s_true, bin and count: how large the upper limits are.
+    seconds : float
+        CPU seconds of the kernels.
+    """
+
+    columns: tuple[Column, ...]
+    b: float
+    s_true: tuple[float, ...]
+    start: int
+    stop: int
+    counts: NDArray[np.int64]
+    status: NDArray[np.int8]
+    digest: NDArray[np.uint64]
+    bins: NDArray[np.int64]
+    failures: list[Failure] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def toys(self) -> int:
+        """Toys drawn, blocks that failed for all columns left out."""
+        return int(self.counts[..., 0].max(axis=0, initial=0).sum())
+
+
+@dataclass
+class ExactTally:
+    """What is known exactly of some cells at one b.
+
+    Attributes
+    ----------
+    values : ndarray of float, shape (column, s_true, quantity)
+        `EXACT`.
+    worst : ndarray of float, shape (column, 2)
+        Smallest coverage for 0 <= s <= max(s_true), and the s where it is found.
+    """
+
+    columns: tuple[Column, ...]
+    b: float
+    s_true: tuple[float, ...]
+    values: FloatArray
+    worst: FloatArray
+    seconds: float = 0.0
+
+
+class Counter:
+    """Counts the blocks of a box of columns x s_true x blocks.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+    b : float
+    s_true : sequence of float
+    start, stop : int
+        Blocks.
+    """
+
+    def __init__(self, columns: tuple[Column, ...], b: float, s_true: tuple[float, ...], start: int, stop: int) -> None:
+        shape = (len(columns), len(s_true))
+        self._box = (columns, b, s_true, start, stop)
+        self._counts = np.zeros((*shape, len(COUNTS)), np.int64)
+        self._status = np.full((*shape, stop - start), DONE, np.int8)
+        self._digest = np.zeros((*shape, stop - start), np.uint64)
+        self._bins: list[NDArray[np.int64]] = []
+        self._failures: list[Failure] = []
+
+    def add(self, column: int, cell: int, told: Told, weights: NDArray[np.int64], block: int | None = None) -> None:
+        """Count limits with `weights`, shape (block, outcome), or (1, outcome) for one `block`."""
+        total = weights.sum(axis=0)
+        covers = np.stack(told.indicators(self._box[2][cell]))
+        self._counts[column, cell] += covers @ total
+        digests = weights.astype(np.uint64) @ told.digest
+        if block is None:
+            self._digest[column, cell] = digests
+        else:
+            self._digest[column, cell, block] = digests[0]
+        held = np.bincount(told.bins[total > 0] + 1, weights=total[total > 0]).astype(np.int64)
+        bins = np.flatnonzero(held[1:])
+        self._bins.append(np.stack([np.full_like(bins, column), np.full_like(bins, cell), bins, held[1:][bins]]))
+
+    def fail(self, column: int, cell: int, reason: str, block: int | None = None) -> None:
+        """Record that the blocks, or one `block`, of a column failed in a cell; they add nothing to the counts."""
+        columns, b, s_true, start, stop = self._box
+        self._status[column, cell, slice(None) if block is None else block] = FAILED
+        run = (start, stop) if block is None else (start + block, start + block + 1)
+        self._failures.append(Failure(columns[column], b, s_true[cell], *run, reason))
+
+    def tally(self, seconds: float) -> Tally:
+        """Return what was counted."""
+        bins = np.concatenate(self._bins, axis=1) if self._bins else np.zeros((4, 0), np.int64)
+        return Tally(*self._box, self._counts, self._status, self._digest, bins, self._failures, seconds)
+
+
+@dataclass(frozen=True)
+class Told:
+    """Limits, with what tallies need of them made once.
+
+    Attributes
+    ----------
+    bins : ndarray of int64, shape (outcome,)
+    digest : ndarray of uint64, shape (outcome,)
+    """
+
+    limits: Limits
+    bins: NDArray[np.int64]
+    digest: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, limits: Limits) -> Told:
+        """Bin and hash limits."""
+        return cls(limits, bin_of(limits), digest_of(limits))
+
+    def indicators(self, s_true: ArrayLike) -> Iterable[NDArray[np.int64]]:
+        """Return one array of 0 and 1 for each of `COUNTS`."""
+        status = self.limits.status
+        return [
+            np.ones(len(status), np.int64),
+            self.limits.cover(s_true).astype(np.int64),
+            self.limits.upper_covers(s_true).astype(np.int64),
+            *((status == state).astype(np.int64) for state in (Status.EMPTY, Status.UNBOUNDED, Status.FAILED)),
+        ]
