@@ -1,0 +1,567 @@
+"""The verbs of covsvc."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from covsvc import registry
+from covsvc.contracts import Limits, Status
+from covsvc.engine.clusters import connect
+from covsvc.engine.exact import Worst, find_worst, just_above, trace
+from covsvc.engine.execute import execute
+from covsvc.engine.warm_up import run_kernels
+from covsvc.engine.work import Table, limits_of, make_tables, run_task, sum_exactly
+from covsvc.errors import ObservationError, StoreError, StudyError
+from covsvc.maps import summarize
+from covsvc.store.repository import Ledger, open_cube, open_ledger
+from covsvc.study import (
+    HIGHEST,
+    Column,
+    ExperimentSpec,
+    MethodSpec,
+    Row,
+    Study,
+    Task,
+    ToySource,
+    confidence_level,
+    read_studies,
+    rounded,
+    rows,
+    study_of,
+    tile_size,
+)
+from covsvc.tally import EXACT, ExactTally, Told
+from covsvc.verdict import judge, smallest_deficit
+
+TASK_TOYS = 1.5e7
+"""Toys of a task, about: 0.5 to 2 s of work for counting experiments."""
+
+Options = Mapping[str, Any]
+
+
+def limits(limit_method: str, observed: Any, cl: float, **options: Any) -> Limits:
+    """Set the limits of one method.
+
+    Parameters
+    ----------
+    limit_method : str
+        Name of an installed method.
+    observed : Counts or another observation, or tuple of views
+        What was observed, or the views that an experiment gives of it.
+    cl : float
+        Confidence level, in [0.5, 1).
+    **options
+        Options of the method.
+
+    Returns
+    -------
+    Limits
+        One an observation, expected signal events.
+
+    Raises
+    ------
+    StudyError
+        If the method, an option or `cl` is refused.
+    ObservationError
+        If the method does not read the observation.
+
+    Examples
+    --------
+    >>> import covsvc
+    >>> covsvc.limits("classical", covsvc.Counts(n=[3], b=5.5), cl=0.90).upper.round(2).tolist()
+    [1.18]
+    """
+    method = registry.method(limit_method, options)
+    views = observed if isinstance(observed, tuple) else (observed,)
+    view = registry.view_for(method.reads, tuple(type(each) for each in views))
+    if view is None:
+        reads = ", ".join(each.__name__ for each in method.reads)
+        gives = ", ".join(type(each).__name__ for each in views)
+        raise ObservationError(f"{limit_method} reads {reads}, not {gives}")
+    return limits_of(method, views[view], confidence_level(cl))
+
+
+def exact_coverage(
+    limit_method: str,
+    experiment_name: str,
+    /,
+    *,
+    s_true: ArrayLike,
+    b: ArrayLike,
+    cl: float,
+    method: Options | None = None,
+    experiment: Options | None = None,
+) -> xr.Dataset:
+    """Sum the coverage of one method over all outcomes, without toys.
+
+    Parameters
+    ----------
+    limit_method, experiment_name : str
+        Names of an installed method and of an experiment whose outcomes can be enumerated.
+    s_true, b : array_like of float
+        Grid, expected events.
+    cl : float
+        Confidence level, in [0.5, 1).
+    method, experiment : dict, optional
+        Options of the method and of the experiment.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over (b, s_true): coverage, upper_coverage, median_upper, mean_upper, p_empty, p_unbounded, p_failed.
+
+    Raises
+    ------
+    StudyError
+        If a name, an option or a value is refused, or the experiment cannot be enumerated.
+
+    Examples
+    --------
+    >>> import covsvc
+    >>> found = covsvc.exact_coverage("classical", "counting", s_true=[0.0], b=[3.0], cl=0.90)
+    >>> found.coverage.values.round(4).tolist()
+    [[0.9502]]
+    """
+    signals, backgrounds = _grid("s_true", s_true), _grid("b", b)
+    column = Column(_method_spec(limit_method, method), confidence_level(cl))
+    values = np.empty((len(backgrounds), len(signals), len(EXACT)))
+    for index, background in enumerate(backgrounds):
+        row = _row(column, _experiment_spec(experiment_name, experiment), background, tuple(sorted(set(signals))))
+        table = _table(row)
+        found = sum_exactly(row, table, search=False)
+        values[index] = found.values[0][np.searchsorted(row.s_true, signals)]
+    names = [name.removeprefix("exact_") for name in EXACT]
+    return xr.Dataset(
+        {name: (("b", "s_true"), values[..., index]) for index, name in enumerate(names)},
+        coords={"b": ("b", backgrounds, {"units": "events"}), "s_true": ("s_true", signals, {"units": "events"})},
+        attrs={"limit_method": limit_method, "cl": cl, "experiment": experiment_name},
+    )
+
+
+def worst_coverage(
+    limit_method: str,
+    experiment_name: str,
+    /,
+    *,
+    b: float,
+    cl: float,
+    s_max: float,
+    s_min: float = 0.0,
+    method: Options | None = None,
+    experiment: Options | None = None,
+) -> Worst:
+    """Find the smallest exact coverage for s_min <= s <= s_max, searched at the jumps.
+
+    Parameters
+    ----------
+    limit_method, experiment_name : str
+        Names of an installed method and of an experiment whose outcomes can be enumerated.
+    b, s_max, s_min : float
+        Expected events.
+    cl : float
+        Confidence level, in [0.5, 1).
+    method, experiment : dict, optional
+        Options of the method and of the experiment.
+
+    Returns
+    -------
+    Worst
+        coverage, s_true, and whether it is found at, just above or just below s_true.
+
+    Raises
+    ------
+    StudyError
+        If a name, an option or a value is refused, or the experiment cannot be enumerated.
+
+    Examples
+    --------
+    >>> import covsvc
+    >>> found = covsvc.worst_coverage("bayes_reciprocal", "counting", b=1.0, cl=0.90, s_max=12.0)
+    >>> round(found.coverage, 4), round(found.s_true, 4), found.side
+    (0.8009, 1.9933, 'above')
+    """
+    column = Column(_method_spec(limit_method, method), confidence_level(cl))
+    signals = tuple(sorted({*_grid("s_max", s_max), *_grid("s_min", s_min)}))
+    row = _row(column, _experiment_spec(experiment_name, experiment), _grid("b", b)[0], signals)
+    table, limit = _limits_in(_table(row), column)
+    return find_worst(row.source.experiment.build(), table.view, table.first, limit, row.b, signals[-1], signals[0])
+
+
+def load_study(source: str | Path | Mapping[str, Any]) -> Study:
+    """Return the one study of a YAML file, or of a mapping with the same keys.
+
+    Raises
+    ------
+    StudyError
+        If anything in it is refused, with all reasons at once, or the file holds several studies.
+    """
+    if isinstance(source, Mapping):
+        return study_of(source)
+    studies = read_studies(source)
+    if len(studies) > 1:
+        names = ", ".join(study.name for study in studies)
+        raise StudyError(f"{source}: holds several studies, {names}; take them from load_studies")
+    return studies[0]
+
+
+def load_studies(path: str | Path) -> tuple[Study, ...]:
+    """Return all studies of a YAML file.
+
+    Raises
+    ------
+    StudyError
+        If anything in it is refused, with all reasons at once.
+    """
+    return read_studies(path)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: cells and toys done of those that were missing, and since when."""
+
+    cells: float
+    all_cells: int
+    toys: int
+    all_toys: int
+    seconds: float
+
+
+def run(
+    study: Study,
+    store: str | Path = "coverage",
+    cluster: Any = None,
+    *,
+    n_workers: int | None = None,
+    replace: bool = False,
+    retry_failed: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    task_toys: float = TASK_TOYS,
+    commit_seconds: float = 10.0,
+) -> xr.Dataset:
+    """Compute what is missing of a study, store it, and return its cube.
+
+    Parameters
+    ----------
+    study : Study
+        From `load_study`.
+    store : str or Path
+        Folder of the store.
+    cluster : None, distributed.Client or str
+        None works in this process; ``"local"`` starts a cluster; ``"tcp://host:port"`` is a scheduler.
+    n_workers : int, optional
+        Workers of a cluster that is started here; as many as cores unless given.
+    replace : bool
+        Discard stored columns whose toys, code or options are others, instead of refusing them.
+    retry_failed : bool
+        Draw failed blocks again.
+    progress : callable, optional
+        Is told a `Progress` now and then.
+    task_toys : float
+        Toys of a task, about; results do not depend on it.
+    commit_seconds : float
+        Time between commits.
+
+    Returns
+    -------
+    xarray.Dataset
+        The cube; see `open_cube`.
+
+    Raises
+    ------
+    StoreError
+        If the store cannot be locked, read or extended.
+    ClusterError
+        If the cluster cannot be reached, or is lost.
+    """
+    tile = tile_size(study, task_toys)
+    with open_ledger(store, study, replace=replace, s_tile=tile, commit_seconds=commit_seconds) as ledger:
+        _trust(ledger, study, replace)
+
+        def missing(b: float) -> Any:
+            return ledger.missing(b, retry_failed=retry_failed)
+
+        tasks, toys, exact = _work(study, missing, task_toys)
+        if tasks or exact:
+            with connect(cluster, n_workers) as client:
+                try:
+                    _carry_out(rows(study, missing, task_toys), client, ledger, progress, study, toys)
+                except KeyboardInterrupt:
+                    ledger.commit()  # before the cluster takes its time to close
+                    raise
+    return open_cube(store, study.name)
+
+
+def plan(study: Study, store: str | Path = "coverage", *, n_workers: int = 1, task_toys: float = TASK_TOYS) -> dict[str, Any]:
+    """Say what `run` would do, what it would cost, and what the toys could show.
+
+    Returns
+    -------
+    dict
+        cells, columns, toys_per_cell, tasks, toys and exact_rows that are missing; new_columns, whose toys are drawn
+        again; seconds (expected, on `n_workers`), memory_mb of the driver and of a worker, smallest_deficit by cl.
+    """
+    missing, new, stored = _peek(study, store)
+    tasks, toys, exact = _work(study, missing, task_toys)
+    row = Row(study.source, study.columns, study.b[-1], study.s_true, exact=True, tasks=())
+    run_kernels()
+    begun = time.perf_counter()
+    tables = make_tables(row)
+    sum_exactly(row, tables)
+    exact_seconds = time.perf_counter() - begun
+    sample = Task(study.source, study.columns, row.b, study.s_true[-1:], 0, min(20, study.n_blocks))
+    begun = time.perf_counter()
+    run_task(sample, tables)
+    toy_seconds = (time.perf_counter() - begun) / sample.toys
+    cell_mb = len(study.columns) * (1024 * 8 * 3 + study.n_blocks * 9) / 1e6
+    return {
+        "study": study.name,
+        "cells": study.cells,
+        "columns": len(study.columns),
+        "toys_per_cell": study.n_toys,
+        "tasks": tasks,
+        "toys": toys,
+        "exact_rows": exact,
+        "already_stored": stored,
+        "new_columns": new,
+        "seconds": (toys * toy_seconds + exact * exact_seconds) / n_workers,
+        "n_workers": n_workers,
+        "memory_mb": {"driver": round(250 + study.cells * cell_mb), "worker": round(250 + study.toys_per_block * 16 / 1e6)},
+        "smallest_deficit": {
+            f"{cl:g}": smallest_deficit(study.n_toys, cl, study.cells * len(study.columns)) for cl in study.cl
+        },
+    }
+
+
+def observe(study: Study, maps: xr.Dataset | None = None) -> list[dict[str, Any]]:
+    """Set the limits of every column on the study's real data, with the coverage of each method there.
+
+    Parameters
+    ----------
+    study : Study
+        With `observed`.
+    maps : xarray.Dataset, optional
+        Of the study; the worst coverage over its grid is taken from there.
+
+    Returns
+    -------
+    list of dict
+        One a column: limit_method, cl, n, b, lower, upper, status; coverage, exact, of a true signal just above the
+        limit; worst_coverage_at_b; worst_coverage over the grid with worst_s_true and worst_b. What cannot be
+        enumerated is NaN.
+    """
+    if study.observed is None:
+        return []
+    experiment = study.experiment.build()
+    views = experiment.observe(study.observed)
+    found = []
+    for column in study.columns:
+        method = column.spec.build()
+        view = registry.view_for(method.reads, experiment.gives)
+        limit = limits_of(method, views[view or 0], column.cl)
+        told = {
+            "limit_method": column.key[0],
+            "cl": column.cl,
+            **study.observed,
+            "lower": float(limit.lower[0]),
+            "upper": float(limit.upper[0]),
+            "status": Status(int(limit.status[0])).name.lower(),
+        }
+        found.append(told | _coverage_there(study, column, told) | _worst_of_grid(maps, column))
+    return found
+
+
+def draw_curves(study: Study, points: int = 97) -> xr.Dataset | None:
+    """Return the saw-tooth of every column and b: exact coverage between the nodes of the grid, for figures.
+
+    Returns
+    -------
+    xarray.Dataset or None
+        s and coverage over (limit_method, cl, b, point), a jump standing twice; None where nothing is enumerable.
+    """
+    experiment = study.experiment.build()
+    found: dict[tuple[int, int, int], tuple[Any, Any]] = {}
+    for at, b in enumerate(study.b):
+        tables = make_tables(Row(study.source, study.columns, b, study.s_true, exact=True, tasks=()))
+        for index, column in enumerate(study.columns):
+            table = tables.of.get(column.key)
+            if table and isinstance(table.told, Told):
+                place = *divmod(index, len(study.cl)), at
+                found[place] = trace(experiment, table.view, table.first, table.told.limits, b, study.s_true[-1], points)
+    if not found:
+        return None
+    shape = (len(study.methods), len(study.cl), len(study.b), max(len(s) for s, _ in found.values()))
+    s, coverage = np.full(shape, np.nan), np.full(shape, np.nan)
+    for place, (at_s, covered) in found.items():
+        s[place][: len(at_s)], coverage[place][: len(at_s)] = at_s, covered
+    dims = ("limit_method", "cl", "b", "point")
+    coords = {"limit_method": [spec.label for spec in study.methods], "cl": list(study.cl), "b": list(study.b)}
+    return xr.Dataset({"s": (dims, s), "coverage": (dims, coverage)}, coords=coords)
+
+
+def write_report(
+    cube: xr.Dataset, folder: str | Path = "report", *, progress: Callable[[str], None] | None = None
+) -> Path:
+    """Write the report of a cube: one HTML page that opens without network, and its maps as PNG and SVG.
+
+    Returns
+    -------
+    Path
+        Of the page.
+    """
+    from covsvc.report import write_page
+
+    maps = summarize(cube)
+    study = study_of(json.loads(cube.attrs["study"]))
+    return write_page(maps, judge(maps).as_dict(), Path(folder), observe(study, maps), progress, curves=draw_curves(study))
+
+
+def _work(study: Study, missing: Callable[[float], Any], task_toys: float) -> tuple[int, int, int]:
+    """Return the tasks, the toys and the rows of exact values that are missing."""
+    tasks = toys = exact = 0
+    for row in rows(study, missing, task_toys):
+        tasks += len(row.tasks)
+        toys += sum(task.toys for task in row.tasks)
+        exact += row.exact
+    return tasks, toys, exact
+
+
+def _carry_out(
+    todo: Iterator[Row], client: Any, ledger: Ledger, progress: Callable[[Progress], None] | None, study: Study, toys: int
+) -> None:
+    begun = time.monotonic()
+    drawn = 0
+
+    def tell() -> None:
+        if progress is not None:
+            cells = toys / study.n_toys
+            done = cells * drawn / toys if toys else cells
+            progress(Progress(done, round(cells), drawn, toys, time.monotonic() - begun))
+
+    tell()
+    for learnt in execute(todo, client):
+        if isinstance(learnt, ExactTally):
+            ledger.add_exact(learnt)
+        else:
+            ledger.add(learnt)
+            drawn += len(learnt.s_true) * (learnt.stop - learnt.start) * study.toys_per_block
+            tell()
+
+
+def _trust(ledger: Ledger, study: Study, replace: bool) -> None:
+    """Compare one stored block with the code and the libraries of now, if those have changed since."""
+    sentinel = ledger.sentinel()
+    if sentinel is not None:
+        task, digests = sentinel
+        row = Row(study.source, task.columns, task.b, task.s_true, exact=False, tasks=())
+        found = run_task(task, make_tables(row)).digest[:, 0, 0]
+        changed = [column.key[0] for column, same in zip(task.columns, found == digests, strict=True) if not same]
+        if changed and not replace:
+            raise StoreError(
+                f"{study.name}: this engine or these libraries give other limits than the stored ones, for "
+                f"{', '.join(dict.fromkeys(changed))} at s_true = {task.s_true[0]:g}, b = {task.b:g}, block {task.start}; "
+                "restore the environment that `covsvc status` names, or recompute with --replace"
+            )
+        if changed:
+            ledger.discard()
+    ledger.trust_engine()
+
+
+def _peek(study: Study, store: str | Path) -> tuple[Callable[[float], Any], list[str], bool]:
+    """Return what is missing of a study, read without a lock; its columns that are new; whether anything is stored."""
+    shape = (len(study.columns), len(study.s_true), study.n_blocks)
+    try:
+        cube = open_cube(store, study.name)
+    except StoreError:
+        return lambda _: (np.ones(shape, bool), True), [], False
+    known = {(label, cl) for label in cube["limit_method"].values.tolist() for cl in cube["cl"].values.tolist()}
+    new = [f"{column.key[0]} at {column.key[1]:g}" for column in study.columns if column.key not in known]
+    axes = {"limit_method": [spec.label for spec in study.methods], "cl": list(study.cl), "s_true": list(study.s_true)}
+
+    def missing(b: float) -> Any:
+        if b not in cube["b"].values:
+            return np.ones(shape, bool), True
+        here = cube[["block_status", "exact_status"]].sel(b=b).load().reindex(axes, fill_value=0)
+        status = here["block_status"].transpose("limit_method", "cl", "s_true", "block").values[..., : study.n_blocks]
+        status = np.pad(status, [(0, 0)] * 3 + [(0, study.n_blocks - status.shape[-1])])
+        return status.reshape(shape) == 0, bool((here["exact_status"] == 0).any())
+
+    return missing, new, True
+
+
+def _grid(name: str, values: ArrayLike) -> list[float]:
+    given = np.atleast_1d(np.asarray(values, np.float64))
+    for value in given.tolist():
+        if not 0 <= value <= HIGHEST:
+            raise StudyError(f"{name} = {value:g}: expected events lie in [0, {HIGHEST:g}]")
+    if not given.size:
+        raise StudyError(f"{name}: the grid is empty")
+    return [rounded(value) for value in given.tolist()]
+
+
+def _method_spec(name: str, options: Options | None) -> MethodSpec:
+    registry.method(name, options)
+    return MethodSpec(name=name, options=dict(options or {}))
+
+
+def _experiment_spec(name: str, options: Options | None) -> ExperimentSpec:
+    registry.experiment(name, options)
+    return ExperimentSpec(name=name, options=dict(options or {}))
+
+
+def _row(column: Column, experiment: ExperimentSpec, b: float, s_true: tuple[float, ...]) -> Row:
+    return Row(ToySource(experiment, 0, 1), (column,), b, s_true, exact=True, tasks=())
+
+
+def _table(row: Row) -> Any:
+    tables = make_tables(row)
+    if not tables.of:
+        raise StudyError(f"{row.source.experiment.name}: its outcomes cannot be enumerated; coverage is known from toys only")
+    return tables
+
+
+def _limits_in(tables: Any, column: Column) -> tuple[Table, Limits]:
+    table = tables.of[column.key]
+    if isinstance(table.told, str):
+        raise StudyError(f"{column.key[0]}: {table.told}")
+    return table, table.told.limits
+
+
+def _coverage_there(study: Study, column: Column, told: Mapping[str, Any]) -> dict[str, float]:
+    unknown = {"coverage": np.nan, "worst_coverage_at_b": np.nan}
+    b = told.get("b")
+    if b is None:
+        return unknown
+    reach = max(study.s_true[-1], told["upper"] if np.isfinite(told["upper"]) else 0.0)
+    row = _row(column, study.experiment, rounded(float(b)), tuple(sorted({0.0, study.s_true[-1], rounded(reach)})))
+    table = make_tables(row).of.get(column.key)
+    if table is None or isinstance(table.told, str):
+        return unknown
+    where = (study.experiment.build(), table.view, table.first, table.told.limits)
+    worst = find_worst(*where, row.b, study.s_true[-1]).coverage
+    there = just_above(*where, told["upper"], row.b) if np.isfinite(told["upper"]) else np.nan
+    return {"coverage": there, "worst_coverage_at_b": worst}
+
+
+def _worst_of_grid(maps: xr.Dataset | None, column: Column) -> dict[str, float]:
+    if maps is None:
+        return {}
+    label, cl = column.key
+    at = maps.sel(limit_method=label, cl=cl)
+    worst = at["worst_coverage"].values
+    if not np.isfinite(worst).any():
+        return {"worst_coverage": np.nan, "worst_s_true": np.nan, "worst_b": np.nan}
+    lowest = int(np.nanargmin(worst))
+    return {
+        "worst_coverage": float(worst[lowest]),
+        "worst_s_true": float(at["worst_s_true"].values[lowest]),
+        "worst_b": float(at["b"].values[lowest]),
+    }

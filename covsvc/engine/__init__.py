@@ -1,0 +1,1 @@
+"""Execution: tasks in, a stream of tallies out."""

@@ -1,0 +1,99 @@
+"""Execution of a plan: rows in, a stream of tallies out, here or on a Dask cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from covsvc.engine.work import make_tables, run_task, sum_exactly
+from covsvc.errors import ClusterError, TaskError
+from covsvc.study import Row, Task
+from covsvc.tally import Counter, ExactTally, Tally
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_WINDOW = 3
+"""Tasks a worker has in hand or waiting, so that it never idles and the driver's memory stays flat."""
+
+
+def execute(rows: Iterable[Row], client: Client | None = None) -> Iterator[Tally | ExactTally]:
+    """Carry out all that `rows` name, in any order.
+
+    A task that cannot be carried out, because the experiment raises or its worker dies each time, gives a tally of
+    failed blocks with the reason.
+
+    Parameters
+    ----------
+    rows : iterable of Row
+        Read as far as workers need it.
+    client : distributed.Client, optional
+        Without one everything is done in this process.
+
+    Raises
+    ------
+    TaskError
+        If exact values cannot be summed.
+    ClusterError
+        If the cluster is lost.
+    """
+    return _here(rows) if client is None else _on_cluster(rows, client)
+
+
+def _here(rows: Iterable[Row]) -> Iterator[Tally | ExactTally]:
+    for row in rows:
+        tables = make_tables(row)
+        if row.exact:
+            yield sum_exactly(row, tables)
+        for task in row.tasks:
+            try:
+                yield run_task(task, tables)
+            except Exception as error:  # an experiment may raise anything: its blocks are recorded as failed
+                yield _lost(task, error)
+
+
+def _on_cluster(rows: Iterable[Row], client: Client) -> Iterator[Tally | ExactTally]:
+    from distributed import as_completed
+
+    done = as_completed(with_results=True, raise_errors=False)
+    waiting: dict[Any, Row | Task] = {}
+    submissions = _submit(rows, client)
+    window = max(2, _WINDOW * sum(client.nthreads().values()))
+    try:
+        while True:
+            while len(waiting) < window and (submitted := next(submissions, None)) is not None:
+                future, what = submitted
+                waiting[future.key] = what
+                done.add(future)
+            if not waiting:
+                return
+            for future, result in done.next_batch(block=True):
+                what = waiting.pop(future.key)
+                if future.status == "finished":
+                    yield result
+                elif future.status in ("cancelled", "lost"):
+                    raise ClusterError("the cluster was lost; what is done is stored, run again to go on")
+                elif isinstance(what, Task):
+                    yield _lost(what, future.exception())
+                else:
+                    raise TaskError(f"exact values at b = {what.b:g}: {future.exception()!r}")
+    finally:
+        client.cancel([future for future in done.futures], force=True)
+
+
+def _submit(rows: Iterable[Row], client: Client) -> Iterator[tuple[Future, Row | Task]]:
+    for row in rows:
+        tables = client.submit(make_tables, row, pure=False)
+        if row.exact:
+            yield client.submit(sum_exactly, row, tables, pure=False), row
+        for task in row.tasks:
+            yield client.submit(run_task, task, tables, pure=False), task
+
+
+def _lost(task: Task, error: BaseException | None) -> Tally:
+    counter = Counter(task.columns, task.b, task.s_true, task.start, task.stop)
+    for column, cell in np.ndindex(len(task.columns), len(task.s_true)):
+        counter.fail(column, cell, f"{type(error).__name__}: {error}")
+    return counter.tally(0.0)

@@ -1,0 +1,52 @@
+"""Warm-up: kernels compiled once, or read from their cache, before the work begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distributed import WorkerPlugin
+
+from covsvc.engine.work import make_tables, run_task, sum_exactly
+from covsvc.study import rows, study_of
+
+
+def run_kernels() -> None:
+    """Carry out a tiny study of all installed methods that read counts."""
+    import numpy as np
+
+    from covsvc import registry
+
+    study = study_of(
+        {
+            "name": "warm-up",
+            "experiment": "counting",
+            "methods": [name for name in registry.installed("methods") if _is_ours(name)],
+            "cl": 0.9,
+            "s_true": [1, 2],
+            "b": 1,
+            "toys_per_block": 10,
+            "n_toys": 10,
+            "seed": 0,
+        }
+    )
+    for row in rows(study, lambda _: (np.ones((len(study.columns), 2, 1), bool), True), 1):
+        tables = make_tables(row)
+        sum_exactly(row, tables)
+        run_task(row.tasks[0], tables)
+
+
+def _is_ours(name: str) -> bool:
+    from covsvc import registry
+    from covsvc.contracts import Counts
+
+    return registry.installed("methods")[name].value.startswith("covsvc.") and Counts in registry.find("methods", name).reads
+
+
+class WarmUp(WorkerPlugin):  # type: ignore[misc]
+    """Warms a worker up when it joins."""
+
+    name = "covsvc-warm-up"
+
+    def setup(self, worker: Any) -> None:
+        """Run the kernels once."""
+        run_kernels()

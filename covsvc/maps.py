@@ -1,0 +1,150 @@
+"""Maps: what the counts of a cube mean."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from covsvc.contracts import FloatArray
+from covsvc.tally import EXACT, FAILED, bin_bounds
+
+CELLS = ("limit_method", "cl", "b", "s_true")
+
+INTERVAL = 0.95
+"""Confidence level of the intervals on coverage and on the median limit."""
+
+EQUAL = 1e-9
+"""Exact coverage below cl by more than this is under-coverage; less is rounding."""
+
+_LONG_NAMES = {
+    "n_toys": "toys",
+    "n_covered": "toys whose interval covers s_true",
+    "coverage": "fraction of toys whose interval covers s_true",
+    "coverage_low": "lower end of the 95 % Clopper-Pearson interval of coverage",
+    "coverage_high": "upper end of the 95 % Clopper-Pearson interval of coverage",
+    "upper_coverage": "fraction of toys whose upper end covers s_true",
+    "sigma_med": "median upper limit",
+    "sigma_med_low": "lower end of the 95 % interval of the median upper limit",
+    "sigma_med_high": "upper end of the 95 % interval of the median upper limit",
+    "sigma_med_over_true": "median upper limit over the true signal",
+    "sigma_med_over_true_low": "lower end of the 95 % interval of sigma_Med/sigma_True",
+    "sigma_med_over_true_high": "upper end of the 95 % interval of sigma_Med/sigma_True",
+    "exact_sigma_med_over_true": "exact median upper limit over the true signal",
+    "p_empty": "fraction of toys with an empty confidence set",
+    "p_unbounded": "fraction of toys without an upper limit",
+    "p_failed": "fraction of toys whose limit failed",
+    "under_significant": "coverage is significantly below cl",
+}
+
+
+def summarize(cube: xr.Dataset) -> xr.Dataset:
+    """Return the maps of a cube: coverage, sigma_Med/sigma_True and rates, with their intervals.
+
+    Toys of failed blocks count as toys whose limit failed. The ratio is masked at s_true = 0.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+        As `open_cube` gives it.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over (limit_method, cl, b, s_true): n_toys, n_covered, coverage, coverage_low, coverage_high, upper_coverage,
+        sigma_med, sigma_med_over_true with _low and _high, p_empty, p_unbounded, p_failed, under_significant, and the
+        exact columns; over (limit_method, cl, b): worst_coverage, worst_s_true, worst_s_max.
+    """
+    maps = xr.Dataset(coords=cube[list(CELLS)].coords, attrs=dict(cube.attrs))
+    in_failed = (cube["block_status"] == FAILED).sum("block").transpose(*CELLS) * _toys_per_block(cube)
+    n_toys = cube["n_toys"].transpose(*CELLS) + in_failed
+    maps["n_toys"], maps["n_covered"] = n_toys, cube["n_covered"].transpose(*CELLS)
+    number = n_toys.where(n_toys > 0)
+    maps["coverage"] = maps["n_covered"] / number
+    low, high = clopper_pearson(maps["n_covered"].values, n_toys.values)
+    maps["coverage_low"], maps["coverage_high"] = (CELLS, low), (CELLS, high)
+    maps["upper_coverage"] = cube["n_upper_covered"].transpose(*CELLS) / number
+    maps["p_empty"] = cube["n_empty"].transpose(*CELLS) / number
+    maps["p_unbounded"] = cube["n_unbounded"].transpose(*CELLS) / number
+    maps["p_failed"] = (cube["n_failed"].transpose(*CELLS) + in_failed) / number
+    for name, values in zip(("sigma_med", "sigma_med_low", "sigma_med_high"), _medians(cube, n_toys.values), strict=True):
+        maps[name] = CELLS, values
+    s_true = maps["s_true"].where(maps["s_true"] > 0)
+    for end in ("", "_low", "_high"):
+        maps[f"sigma_med_over_true{end}"] = maps[f"sigma_med{end}"] / s_true
+    for name in (*EXACT, "worst_coverage", "worst_s_true", "worst_s_max"):
+        maps[name] = cube[name].load()
+    maps["exact_sigma_med_over_true"] = maps["exact_median_upper"] / s_true
+    maps["under_significant"] = CELLS, _under(maps)
+    for name, long_name in _LONG_NAMES.items():
+        maps[name].attrs = {"long_name": long_name} | ({"units": "events"} if name.startswith("sigma_med") and "over" not in name else {})
+    maps.attrs["provenance"] = json.dumps(_provenance(cube))
+    return maps
+
+
+def clopper_pearson(x: NDArray[np.int64], n: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+    """Return the ends of the 95 % Clopper-Pearson interval of x successes in n trials, NaN for n = 0."""
+    tail = 0.5 * (1.0 - INTERVAL)
+    with np.errstate(invalid="ignore"):
+        low = np.where(x > 0, special.betaincinv(np.maximum(x, 1), n - x + 1.0, tail), 0.0)
+        high = np.where(x < n, special.betaincinv(x + 1.0, np.maximum(n - x, 1), 1.0 - tail), 1.0)
+    return np.where(n > 0, low, np.nan), np.where(n > 0, high, np.nan)
+
+
+def _medians(cube: xr.Dataset, n_toys: NDArray[np.int64]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the median upper limit and the ends of its interval, widened outward to bin edges.
+
+    Order statistics at ranks binom.ppf(d/2, N, 1/2) and binom.isf(d/2, N, 1/2) + 1; failed toys count as +inf.
+    """
+    lower, upper = bin_bounds()
+    middle = np.where(np.isfinite(upper), np.sqrt(lower * upper), lower)
+    middle[1] = 0.5 * upper[1]  # (0, 1e-3) has no geometric middle
+    tail = 0.5 * (1.0 - INTERVAL)
+    shape = n_toys.shape
+    found = np.full((3, *shape), np.nan)
+    for at in range(shape[2]):
+        held = cube["limit_counts"].isel(b=at).transpose("limit_method", "cl", "s_true", "limit_bin").values
+        n = n_toys[:, :, at]
+        filled = np.flatnonzero(held.any(axis=(0, 1, 2)))
+        below = np.cumsum(held[..., filled], axis=-1)
+        ranks = ((n + 1) // 2, stats.binom.ppf(tail, n, 0.5), stats.binom.isf(tail, n, 0.5) + 1)
+        for index, (rank, edge) in enumerate(zip(ranks, (middle, lower, upper), strict=True)):
+            with np.errstate(invalid="ignore"):
+                bins = (below < rank[..., None]).sum(axis=-1)
+            values = np.append(edge[filled], np.inf)[bins]
+            values = np.where(np.isfinite(rank) & (rank < 1), 0.0, values)
+            found[index][:, :, at] = np.where(n > 0, values, np.nan)
+    return found[0], found[1], found[2]
+
+
+def _under(maps: xr.Dataset) -> NDArray[np.bool_]:
+    """Tell where coverage is below cl: exactly so, or significantly after Benjamini and Hochberg."""
+    cl = maps["cl"].values[:, None, None]
+    exact = maps["exact_coverage"].values
+    under = exact < cl - EQUAL
+    by_toys = np.isnan(exact) & (maps["n_toys"].values > 0)
+    if by_toys.any():
+        p = stats.binom.cdf(maps["n_covered"].values, maps["n_toys"].values, np.broadcast_to(cl, exact.shape))
+        under[by_toys] = stats.false_discovery_control(p[by_toys]) < 0.05
+    return under
+
+
+def _toys_per_block(cube: xr.Dataset) -> int:
+    return int(json.loads(cube.attrs["source"])["toys_per_block"])
+
+
+def _provenance(cube: xr.Dataset) -> dict[str, Any]:
+    commit = json.loads(cube.attrs.get("commit", "{}"))
+    source = json.loads(cube.attrs["source"])
+    return {
+        "snapshot": cube.attrs.get("snapshot", ""),
+        **commit,
+        "seed": source["seed"],
+        "toys_per_block": source["toys_per_block"],
+        **json.loads(cube.attrs.get("environment", "{}")),
+        "engine": cube.attrs.get("engine", ""),
+    }

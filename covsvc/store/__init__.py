@@ -1,0 +1,1 @@
+"""The cubes on disk."""

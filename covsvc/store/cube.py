@@ -1,0 +1,160 @@
+"""The schema of a cube: how it lies on disk, and how it reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from covsvc.errors import StoreError
+from covsvc.study import BLOCKS_PER_TILE
+from covsvc.tally import COUNTS, EXACT, N_BINS
+
+SCHEMA = 1
+"""Version of the schema; a store of a newer one is refused."""
+
+AXES = ("limit_method", "cl", "b", "s_true")
+"""Axes that grow: new values go to the end, reading sorts."""
+
+BINS_PER_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class _Variable:
+    dtype: str
+    fill: float
+    extra: tuple[str, ...] = ()
+
+
+ARRAYS: Mapping[str, _Variable] = {
+    "counts": _Variable("int64", 0, ("count",)),
+    "limit_counts": _Variable("int64", 0, ("limit_bin",)),
+    "block_status": _Variable("int8", 0, ("block",)),
+    "limit_digest": _Variable("uint64", 0, ("block",)),
+    "exact": _Variable("float64", np.nan, ("quantity",)),
+    "exact_status": _Variable("int8", 0),
+}
+"""Arrays over `AXES` and the dimensions named here; `exact_status` is 0 missing, 1 summed, 2 not enumerable."""
+
+LONG_NAMES = {
+    "n_toys": "toys of the blocks that are done",
+    "n_covered": "toys whose interval covers s_true",
+    "n_upper_covered": "toys whose upper end covers s_true",
+    "n_empty": "toys with an empty confidence set",
+    "n_unbounded": "toys without an upper limit",
+    "n_failed": "toys whose limit failed",
+    "limit_counts": "toys by the size of their upper limit",
+    "block_status": "0 missing, 1 done, 2 failed",
+    "limit_digest": "sum over toys of a hash of the limits' bits",
+    "exact_coverage": "exact probability that the interval covers",
+    "exact_upper_coverage": "exact probability that the upper end covers",
+    "exact_median_upper": "exact median upper limit",
+    "exact_mean_upper": "exact mean upper limit",
+    "exact_p_empty": "exact probability of an empty confidence set",
+    "exact_p_unbounded": "exact probability of no upper limit",
+    "exact_p_failed": "exact probability of a failed limit",
+    "exact_status": "0 missing, 1 summed, 2 not enumerable",
+    "worst_coverage": "smallest exact coverage for 0 <= s <= worst_s_max",
+    "worst_s_true": "signal at which coverage is smallest",
+    "worst_s_max": "end of the range that was searched",
+}
+
+
+def create(root: zarr.Group, axes: Mapping[str, Sequence[Any]], n_blocks: int, s_tile: int) -> None:
+    """Create the arrays of an empty cube.
+
+    A chunk is the tile of a task: all methods and cl, one b, the task's s_true; 128 blocks; 1024 bins.
+    """
+    sizes = {**{name: len(axes[name]) for name in AXES}, **_fixed_sizes(n_blocks)}
+    chunks = {**sizes, "b": 1, "s_true": s_tile, "block": BLOCKS_PER_TILE, "limit_bin": BINS_PER_CHUNK}
+    for name, variable in ARRAYS.items():
+        _create(root, name, (*AXES, *variable.extra), sizes, chunks, variable.dtype, variable.fill)
+    _create(root, "worst", (*AXES[:3], "found"), {**sizes, "found": 3}, {**chunks, "found": 3}, "float64", np.nan)
+    root.create_array("limit_method", shape=(sizes["limit_method"],), dtype="string", dimension_names=("limit_method",))
+    for name in AXES[1:]:
+        root.create_array(name, shape=(sizes[name],), dtype="float64", dimension_names=(name,))
+    write_axes(root, axes)
+
+
+def grow(root: zarr.Group, axes: Mapping[str, Sequence[Any]], n_blocks: int) -> None:
+    """Resize the arrays of a cube to longer axes."""
+    sizes = {**{name: len(axes[name]) for name in AXES}, **_fixed_sizes(n_blocks), "found": 3}
+    for name, array in root.arrays():
+        wanted = tuple(sizes[dimension] for dimension in array.metadata.dimension_names)
+        if array.shape != wanted:
+            root[name].resize(wanted)
+    write_axes(root, axes)
+
+
+def write_axes(root: zarr.Group, axes: Mapping[str, Sequence[Any]]) -> None:
+    """Write the values of the axes, in order of arrival."""
+    for name in AXES:
+        root[name][:] = np.array(axes[name], dtype=object if name == "limit_method" else np.float64)
+
+
+def read_axes(root: zarr.Group) -> dict[str, list[Any]]:
+    """Return the values of the axes, in order of arrival."""
+    return {name: [str(v) if name == "limit_method" else float(v) for v in root[name][:].tolist()] for name in AXES}
+
+
+def check_schema(root: zarr.Group, where: str) -> None:
+    """Raise StoreError unless the store is one of ours, of a schema that is known here."""
+    schema = root.attrs.get("schema")
+    if not isinstance(schema, int):
+        raise StoreError(f"{where}: an Icechunk repository, but no cube of covsvc; choose another --store")
+    if schema > SCHEMA:
+        raise StoreError(f"{where}: schema {schema}, but this covsvc knows up to {SCHEMA}; upgrade covsvc")
+
+
+def read(store: Any, where: str) -> xr.Dataset:
+    """Return the cube as a Dataset, lazily, sorted along all axes.
+
+    Raises
+    ------
+    StoreError
+        If the store is not of a known schema.
+    """
+    root = zarr.open_group(store, mode="r")
+    check_schema(root, where)
+    raw = xr.open_zarr(store, consolidated=False, chunks=None)
+    order = {name: np.argsort(raw[name].values, kind="stable") for name in AXES[1:]}
+    raw = raw.isel({name: index for name, index in order.items() if not np.array_equal(index, np.arange(len(index)))})
+    cube = raw[["limit_counts", "block_status", "limit_digest", "exact_status"]]
+    cube = cube.assign({name: raw["counts"].isel(count=index) for index, name in enumerate(COUNTS)})
+    cube = cube.assign({name: raw["exact"].isel(quantity=index) for index, name in enumerate(EXACT)})
+    worst = ("worst_coverage", "worst_s_true", "worst_s_max")
+    cube = cube.assign({name: raw["worst"].isel(found=index) for index, name in enumerate(worst)})
+    for name in cube.data_vars:
+        cube[name].attrs["long_name"] = LONG_NAMES[str(name)]
+    for name, long_name in (("s_true", "true signal"), ("b", "background"), ("cl", "confidence level")):
+        cube[name].attrs.update({"long_name": long_name} | ({} if name == "cl" else {"units": "events"}))
+    cube.attrs = {key: value if isinstance(value, str | int) else json.dumps(value) for key, value in root.attrs.items()}
+    return cube
+
+
+def _fixed_sizes(n_blocks: int) -> dict[str, int]:
+    return {"block": n_blocks, "limit_bin": N_BINS, "count": len(COUNTS), "quantity": len(EXACT)}
+
+
+def _create(
+    root: zarr.Group,
+    name: str,
+    dimensions: tuple[str, ...],
+    sizes: Mapping[str, int],
+    chunks: Mapping[str, int],
+    dtype: str,
+    fill: float,
+) -> None:
+    root.create_array(
+        name,
+        shape=tuple(sizes[dimension] for dimension in dimensions),
+        chunks=tuple(max(1, chunks[dimension]) for dimension in dimensions),
+        dtype=dtype,
+        fill_value=fill,
+        dimension_names=dimensions,
+    )

@@ -1,0 +1,419 @@
+"""The ledger of a study: an Icechunk repository with one committing writer."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import icechunk
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from covsvc.errors import StoreError
+from covsvc.fingerprint import code_of, environment
+from covsvc.store import cube
+from covsvc.study import BLOCKS_PER_TILE, Study, Task
+from covsvc.tally import DONE, FAILED, MISSING, ExactTally, Tally
+
+icechunk.set_logs_filter("error")
+
+
+def stored_studies(store: str | Path) -> list[str]:
+    """Return the names of the studies in a store."""
+    folder = Path(store)
+    return sorted(each.name for each in folder.iterdir() if _holds_repository(each)) if folder.is_dir() else []
+
+
+def open_cube(store: str | Path, name: str, at: str = "main") -> xr.Dataset:
+    """Return a stored cube as a plain Dataset, lazily.
+
+    Parameters
+    ----------
+    store : str or Path
+        Folder of the store.
+    name : str
+        Name of the study.
+    at : str
+        ``"main"``, or the id of a snapshot.
+
+    Raises
+    ------
+    StoreError
+        If there is no such store, study or snapshot.
+    """
+    repository = _existing(store, name)
+    try:
+        session = repository.readonly_session(at) if at == "main" else repository.readonly_session(snapshot_id=at)
+    except (icechunk.IcechunkError, ValueError):
+        raise StoreError(f"{Path(store) / name}: no snapshot {at!r}") from None
+    dataset = cube.read(session.store, str(Path(store) / name))
+    dataset.attrs["snapshot"] = session.snapshot_id
+    latest = next(iter(repository.ancestry(snapshot_id=session.snapshot_id)))
+    dataset.attrs["commit"] = json.dumps({**latest.metadata, "written_at": latest.written_at.isoformat(timespec="seconds")})
+    return dataset
+
+
+@contextmanager
+def open_ledger(
+    store: str | Path, study: Study, *, replace: bool = False, s_tile: int = 1, commit_seconds: float = 10.0
+) -> Iterator[Ledger]:
+    """Open the ledger of a study for writing, and commit what was added when the context ends, however it does.
+
+    Raises
+    ------
+    StoreError
+        If another driver has the study, the folder holds something else, or the stored toys or columns are others and
+        `replace` is not set.
+    """
+    folder = Path(store)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder}: {error.strerror}; --store names a folder that can be written") from None
+    with _lock(folder / f"{study.name}.lock"):
+        path = folder / study.name
+        if _holds_repository(path):
+            repository = _existing(folder, study.name)
+        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise StoreError(f"{path}: is not a store of covsvc; choose another --store, or another name of the study")
+        else:
+            repository = _create(path)
+        ledger = Ledger(repository, study, str(path), replace=replace, s_tile=s_tile, commit_seconds=commit_seconds)
+        try:
+            yield ledger
+        finally:
+            ledger.commit()
+
+
+@dataclass
+class _Tile:
+    """Buffers of one tile, read when they are first needed, written when the ledger commits."""
+
+    virgin: bool
+    arrays: dict[tuple[str, int], NDArray[Any]] = field(default_factory=dict)
+
+
+class Ledger:
+    """What is stored of a study, what is missing, and the one door by which tallies enter.
+
+    Counts and the status of their blocks change in the same commit, so that every block counts exactly once.
+    """
+
+    def __init__(
+        self,
+        repository: icechunk.Repository,
+        study: Study,
+        where: str,
+        *,
+        replace: bool,
+        s_tile: int,
+        commit_seconds: float,
+    ) -> None:
+        self._repository, self._study, self._where = repository, study, where
+        self._commit_seconds = commit_seconds
+        self._tiles: dict[tuple[int, int], _Tile] = {}
+        self._virgin: set[tuple[int, int]] = set()
+        self._failures: list[dict[str, Any]] = []
+        self._seconds = 0.0
+        self._toys = 0
+        self._began = self._committed = time.monotonic()
+        self._open_session()
+        self._engine, self._environment = code_of("covsvc.engine.work", "covsvc.tally"), environment()
+        self._prepare(replace, s_tile)
+
+    @property
+    def snapshot(self) -> str:
+        """Id of the newest commit."""
+        return str(self._repository.lookup_branch("main"))
+
+    def missing(self, b: float, *, retry_failed: bool = False) -> tuple[NDArray[np.bool_], bool]:
+        """Return what of the study is missing at one b.
+
+        Returns
+        -------
+        blocks : ndarray of bool, shape (column, s_true, block)
+        exact : bool
+            Whether exact values are missing.
+        """
+        study = self._study
+        at = self._axes["b"].index(b)
+        cells = [self._axes["s_true"].index(s_true) for s_true in study.s_true]
+        rows, levels = self._rows_of(study.columns)
+        stored = self._root["block_status"][:, :, at]
+        for tile in range(0, stored.shape[2], self._s_tile):
+            if not stored[:, :, tile : tile + self._s_tile].any():
+                self._virgin.add((at, tile // self._s_tile))
+        status = stored[rows, levels][:, cells][:, :, : study.n_blocks]
+        exact = self._root["exact_status"][:, :, at][rows, levels][:, cells]
+        reach = self._root["worst"][:, :, at, 2][rows, levels]
+        wanted = status == MISSING
+        if retry_failed:
+            wanted |= status == FAILED
+        return wanted, bool((exact == 0).any() or not (reach >= study.s_true[-1]).all())
+
+    def sentinel(self) -> tuple[Task, NDArray[np.uint64]] | None:
+        """Return one stored block as a task, with the digests of its columns, if code or libraries have changed."""
+        changed = self._stored.get("engine") != self._engine or self._stored.get("environment") != self._environment
+        if not changed:
+            return None
+        study = self._study
+        for b in study.b:
+            wanted, _ = self.missing(b)
+            done = np.argwhere(~wanted)
+            if len(done):
+                _, cell, block = done[0].tolist()
+                held = np.flatnonzero(~wanted[:, cell, block])
+                columns = tuple(study.columns[index] for index in held)
+                rows, levels = self._rows_of(columns)
+                at = self._axes["b"].index(b), self._axes["s_true"].index(study.s_true[cell])
+                if (self._root["block_status"][:, :, *at, block][rows, levels] == DONE).all():
+                    digests = self._root["limit_digest"][:, :, *at, block][rows, levels]
+                    return Task(study.source, columns, b, (study.s_true[cell],), block, block + 1), digests
+        return None
+
+    def trust_engine(self) -> None:
+        """Record that the code and the libraries of now make the bits that are stored."""
+        self._describe({"engine": self._engine, "environment": self._environment})
+
+    def discard(self) -> None:
+        """Forget the columns of the study; they are missing from now on."""
+        for spec in self._study.methods:
+            self._forget(self._axes["limit_method"].index(spec.label))
+
+    def add(self, tally: Tally) -> None:
+        """Add the counts of blocks, and their status; commit if the last commit is long ago."""
+        at = self._axes["b"].index(tally.b)
+        cells = np.array([self._axes["s_true"].index(s_true) for s_true in tally.s_true])
+        rows, levels = self._rows_of(tally.columns)
+        column, cell, bins, count = tally.bins
+        for tile in np.unique(cells // self._s_tile).tolist():
+            here = np.flatnonzero(cells // self._s_tile == tile)
+            inside = cells[here] - tile * self._s_tile
+            box = np.ix_(range(len(rows)), here)
+            place = (rows[:, None], levels[:, None], inside[None, :])
+            self._buffer(at, tile, "counts", 0)[place] += tally.counts[box]
+            for start in range(tally.start, tally.stop, BLOCKS_PER_TILE):
+                chunk = start // BLOCKS_PER_TILE
+                run = slice(start - tally.start, min((chunk + 1) * BLOCKS_PER_TILE, tally.stop) - tally.start)
+                to = slice(start % BLOCKS_PER_TILE, start % BLOCKS_PER_TILE + run.stop - run.start)
+                self._buffer(at, tile, "block_status", chunk)[*place, to] = tally.status[box][:, :, run]
+                self._buffer(at, tile, "limit_digest", chunk)[*place, to] = tally.digest[box][:, :, run]
+            held = cells[cell] // self._s_tile == tile
+            for chunk in np.unique(bins[held] // cube.BINS_PER_CHUNK).tolist():
+                one = held & (bins // cube.BINS_PER_CHUNK == chunk)
+                to_bins = (rows[column[one]], levels[column[one]], cells[cell[one]] - tile * self._s_tile)
+                buffer = self._buffer(at, tile, "limit_counts", chunk)
+                np.add.at(buffer, (*to_bins, bins[one] - chunk * cube.BINS_PER_CHUNK), count[one])
+        self._failures += [
+            {
+                "limit_method": failure.column.key[0],
+                "cl": failure.column.key[1],
+                "b": failure.b,
+                "s_true": failure.s_true,
+                "blocks": [failure.start, failure.stop],
+                "reason": failure.reason,
+            }
+            for failure in tally.failures
+        ]
+        self._seconds += tally.seconds
+        self._toys += tally.toys
+        if time.monotonic() - self._committed > self._commit_seconds:
+            self.commit()
+
+    def add_exact(self, exact: ExactTally) -> None:
+        """Add exact values."""
+        at = self._axes["b"].index(exact.b)
+        cells = [self._axes["s_true"].index(s_true) for s_true in exact.s_true]
+        rows, levels = self._rows_of(exact.columns)
+        place = (rows[:, None], levels[:, None], np.array(cells)[None, :])
+        for name, values in (("exact", exact.values), ("exact_status", np.where(np.isnan(exact.values[..., 0]), 2, 1))):
+            stored = self._root[name][:, :, at]
+            stored[place] = values
+            self._root[name][:, :, at] = stored
+        worst = self._root["worst"][:, :, at]
+        worst[rows, levels] = np.column_stack([exact.worst, np.full(len(rows), exact.s_true[-1])])
+        self._root["worst"][:, :, at] = worst
+        self._seconds += exact.seconds
+
+    def commit(self) -> None:
+        """Write all that was added; nothing happens if nothing was."""
+        for (at, tile), held in self._tiles.items():
+            for (name, chunk), buffer in held.arrays.items():
+                self._root[name][self._region(at, tile, name, chunk)] = buffer
+            self._virgin.discard((at, tile))
+        self._tiles.clear()
+        if self._failures:
+            self._root.attrs["failures"] = [*self._root.attrs.get("failures", []), *self._failures]
+            self._failures = []
+        if self._session.has_uncommitted_changes:
+            now = time.monotonic()
+            told = {
+                "covsvc": _version(),
+                "kernel_cpu_seconds": round(self._seconds, 3),
+                "wall_seconds": round(now - self._began, 3),
+                "toys": self._toys,
+            }
+            self._session.commit(f"{self._study.name}: {self._toys:,} toys", metadata=told)
+            os.sync()  # Icechunk does not fsync: a commit should survive a power loss
+            self._open_session()
+        self._committed = time.monotonic()
+
+    def _open_session(self) -> None:
+        self._session = self._repository.writable_session("main")
+        self._root = zarr.open_group(self._session.store, mode="a")
+
+    def _prepare(self, replace: bool, s_tile: int) -> None:
+        """Create or grow the cube so that the study has its place in it."""
+        study = self._study
+        self._stored = dict(self._root.attrs)
+        if self._stored:
+            cube.check_schema(self._root, self._where)
+        toys = study.source
+        source = {"experiment": toys.experiment.model_dump(), "seed": toys.seed, "toys_per_block": toys.toys_per_block}
+        methods = {spec.label: _described(spec, study) for spec in study.methods}
+        same_toys = self._stored.get("source") == source
+        if self._stored and not same_toys and not replace:
+            raise StoreError(_differing(self._where, self._stored["source"], source))
+        if not same_toys:
+            for name in list(self._root):
+                del self._root[name]
+            wanted: dict[str, list[Any]] = {
+                "limit_method": [spec.label for spec in study.methods],
+                "cl": list(study.cl),
+                "b": list(study.b),
+                "s_true": list(study.s_true),
+            }
+            cube.create(self._root, wanted, study.n_blocks, s_tile)
+            self._root.attrs.put({"schema": cube.SCHEMA, "methods": {}, "failures": []})
+        known: dict[str, Any] = self._root.attrs["methods"]
+        other = [label for label, told in methods.items() if label in known and known[label]["fingerprint"] != told["fingerprint"]]
+        if other and not replace:
+            raise StoreError(
+                f"{self._where}: the code or the options of {', '.join(other)} differ from those which made the stored "
+                "columns; give the changed method another label in the study, or recompute its columns with --replace"
+            )
+        self._axes = cube.read_axes(self._root)
+        for name, values in (("limit_method", list(methods)), ("cl", study.cl), ("b", study.b), ("s_true", study.s_true)):
+            self._axes[name] += [value for value in values if value not in self._axes[name]]
+        n_blocks = max(study.n_blocks, self._root["block_status"].shape[-1])
+        grown = tuple(len(self._axes[name]) for name in cube.AXES) + (n_blocks,)
+        if grown != self._root["block_status"].shape:
+            cube.grow(self._root, self._axes, n_blocks)
+        for label in other:
+            self._forget(self._axes["limit_method"].index(label))
+        self._s_tile = self._root["block_status"].chunks[3]
+        failures = [each for each in self._root.attrs.get("failures", []) if each["limit_method"] not in other]
+        described = {
+            "source": source,
+            "methods": known | methods,
+            "study": study.model_dump(mode="json"),
+            "failures": failures,
+        }
+        self._describe(described)
+
+    def _forget(self, row: int) -> None:
+        for name, variable in cube.ARRAYS.items():
+            self._root[name][row] = variable.fill
+        self._root["worst"][row] = np.nan
+
+    def _describe(self, described: Mapping[str, Any]) -> None:
+        if any(self._root.attrs.get(key) != value for key, value in described.items()):
+            self._root.attrs.update(described)
+
+    def _rows_of(self, columns: tuple[Any, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        labels = [self._axes["limit_method"].index(column.key[0]) for column in columns]
+        return np.array(labels, np.intp), np.array([self._axes["cl"].index(column.key[1]) for column in columns], np.intp)
+
+    def _region(self, at: int, tile: int, name: str, chunk: int) -> tuple[Any, ...]:
+        cells = slice(tile * self._s_tile, (tile + 1) * self._s_tile)
+        size = {"limit_counts": cube.BINS_PER_CHUNK, "counts": None}.get(name, BLOCKS_PER_TILE)
+        last = slice(None) if size is None else slice(chunk * size, (chunk + 1) * size)
+        return slice(None), slice(None), at, cells, last
+
+    def _buffer(self, at: int, tile: int, name: str, chunk: int) -> NDArray[Any]:
+        held = self._tiles.setdefault((at, tile), _Tile((at, tile) in self._virgin))
+        if (name, chunk) not in held.arrays:
+            region = self._region(at, tile, name, chunk)
+            array = self._root[name]
+            if held.virgin:
+                shape = [len(range(*part.indices(size))) for part, size in zip(region, array.shape, strict=True) if part != at]
+                held.arrays[name, chunk] = np.zeros(shape, array.dtype)
+            else:
+                held.arrays[name, chunk] = np.array(array[region])
+        return held.arrays[name, chunk]
+
+
+def _described(spec: Any, study: Study) -> dict[str, Any]:
+    method, experiment = spec.build(), study.experiment.build()
+    code = code_of(type(method).__module__, type(experiment).__module__)
+    return {
+        "name": spec.name,
+        "options": spec.options,
+        "sided": method.sided,
+        "promises": method.promises,
+        "fingerprint": f"{code}:{json.dumps(spec.options, sort_keys=True)}",
+    }
+
+
+def _differing(where: str, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    told = "; ".join(f"{key} is {stored[key]!r} there and {wanted[key]!r} here" for key in wanted if stored[key] != wanted[key])
+    return (
+        f"{where}: the stored toys are others: {told}. Restore the value, give the study another name, "
+        "or discard the stored columns with --replace"
+    )
+
+
+def _holds_repository(path: Path) -> bool:
+    return path.is_dir() and bool(icechunk.Repository.exists(icechunk.local_filesystem_storage(str(path))))
+
+
+def _existing(store: str | Path, name: str) -> icechunk.Repository:
+    path = Path(store) / name
+    if not _holds_repository(path):
+        known = ", ".join(stored_studies(store)) or "none"
+        raise StoreError(f"{path}: no such study in the store; stored are: {known}. `covsvc run` makes one")
+    try:
+        return icechunk.Repository.open(icechunk.local_filesystem_storage(str(path)))
+    except icechunk.IcechunkError as error:
+        raise StoreError(f"{path}: cannot be opened: {error}") from None
+
+
+def _create(path: Path) -> icechunk.Repository:
+    storage = icechunk.local_filesystem_storage(str(path))
+    try:
+        return icechunk.Repository.create(storage, spec_version=1)  # so that libraries 1.x read it, too
+    except TypeError:
+        return icechunk.Repository.create(storage)
+
+
+def _version() -> str:
+    from covsvc.version import __version__
+
+    return __version__
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold the lock of a study, or say who holds it."""
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise StoreError(f"{path.with_suffix('')}: another driver has this study: {file.read().strip()}") from None
+        file.truncate(0)
+        start = datetime.now(UTC).isoformat(timespec="seconds")
+        file.write(f"pid {os.getpid()} on {socket.gethostname()} since {start}\n")
+        file.flush()
+        yield

@@ -1,0 +1,162 @@
+"""Verdicts: whether methods keep what they promise."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy import stats
+
+ALPHA = 0.01
+"""Probability of a false alarm, at most, over all toy columns of a verdict."""
+
+EQUAL = 1e-9
+"""Exact coverage below cl by less than this is rounding."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one limit method at one cl.
+
+    Attributes
+    ----------
+    outcome : str
+        ``"kept"``, ``"broken"``, ``"reported"`` (no promise to hold it to) or ``"undecided"``.
+    worst_coverage, s_true, b : float
+        Smallest coverage, and where; searched between the nodes of the grid where it is exact.
+    """
+
+    limit_method: str
+    cl: float
+    outcome: str
+    promises: str
+    sided: str
+    worst_coverage: float
+    s_true: float
+    b: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a cube: ``"passed"``, ``"failed"`` or ``"undecided"``."""
+
+    outcome: str
+    sentence: str
+    smallest_deficit: float
+    smallest_deficit_sentence: str
+    findings: tuple[Finding, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the verdict as JSON takes it."""
+        return asdict(self)
+
+
+def judge(maps: xr.Dataset) -> Verdict:
+    """Hold the methods of a cube to their own promises.
+
+    ``at_least``: coverage >= cl everywhere. Enumerable columns need no test: the worst exact coverage, searched at the
+    jumps between the grid's nodes, must not be below cl - 1e-9. Other columns are tested cell by cell on their toys,
+    exact binomial with Holm's correction at 1 %. ``asymptotic`` and ``nothing`` are reported.
+
+    Parameters
+    ----------
+    maps : xarray.Dataset
+        As `summarize` gives it.
+    """
+    methods = json.loads(maps.attrs["methods"])
+    by_toys = _rejected_by_toys(maps)
+    findings = tuple(
+        _find(maps.sel(limit_method=label, cl=cl), label, cl, methods[label], by_toys[row, column])
+        for row, label in enumerate(maps["limit_method"].values.tolist())
+        for column, cl in enumerate(maps["cl"].values.tolist())
+        if _has_data(maps.isel(limit_method=row, cl=column))
+    )
+    n_toys = maps["n_toys"].values
+    drawn = n_toys[n_toys > 0]
+    deficit = max((smallest_deficit(int(drawn.min()), cl, drawn.size) for cl in maps["cl"].values), default=np.nan) if drawn.size else np.nan
+    told = (
+        f"In {drawn.size:,} cells of {int(drawn.min()):,} toys, toys alone show a coverage that is too small by "
+        f"{deficit:.2g} with 80 % power."
+        if drawn.size
+        else "No toys were drawn."
+    )
+    outcomes = [finding.outcome for finding in findings]
+    broken = [f"{finding.limit_method} at {finding.cl:g}" for finding in findings if finding.outcome == "broken"]
+    if broken:
+        return Verdict("failed", f"Broken promises: {', '.join(broken)}.", deficit, told, findings)
+    if "undecided" in outcomes or not findings:
+        return Verdict("undecided", "Something is missing: see the findings.", deficit, told, findings)
+    held = outcomes.count("kept")
+    reported = f"; {outcomes.count('reported')} promise nothing and are reported" if "reported" in outcomes else ""
+    return Verdict("passed", f"All {held} columns that promise coverage keep it{reported}.", deficit, told, findings)
+
+
+def smallest_deficit(n: int, cl: float, tests: int) -> float:
+    """Return the smallest deficit of coverage that one of `tests` exact binomial tests shows with 80 % power.
+
+    Each test has level ALPHA / `tests`.
+
+    Parameters
+    ----------
+    n : int
+        Toys of a cell.
+    cl : float
+    tests : int
+        Cells times columns.
+    """
+    threshold = int(stats.binom.ppf(ALPHA / tests, n, cl))
+    if stats.binom.cdf(threshold, n, cl) > ALPHA / tests:
+        threshold -= 1
+    if threshold < 0:
+        return float(cl)
+    return float(cl - stats.beta.ppf(0.2, threshold + 1, n - threshold))
+
+
+def _has_data(maps: xr.Dataset) -> bool:
+    return bool(np.isfinite(maps["exact_coverage"]).any() or (maps["n_toys"] > 0).any())
+
+
+def _rejected_by_toys(maps: xr.Dataset) -> NDArray[np.bool_]:
+    """Return, over (limit_method, cl), whether Holm's procedure rejects coverage >= cl in a cell without exact value."""
+    n, x = maps["n_toys"].values, maps["n_covered"].values
+    cl = np.broadcast_to(maps["cl"].values[:, None, None], n.shape)
+    tested = np.isnan(maps["exact_coverage"].values) & (n > 0)
+    rejected = np.zeros(n.shape, bool)
+    if tested.any():
+        p = stats.binom.cdf(x[tested], n[tested], cl[tested])
+        order = np.argsort(p, kind="stable")
+        kept = np.flatnonzero(p[order] > ALPHA / np.arange(len(p), 0, -1))
+        flags = np.zeros(len(p), bool)
+        flags[order[: kept[0] if len(kept) else len(p)]] = True
+        rejected[tested] = flags
+    return rejected.any(axis=(2, 3))
+
+
+def _find(maps: xr.Dataset, label: str, cl: float, method: dict[str, Any], rejected: bool) -> Finding:
+    coverage, s_true, b, exact = _worst(maps)
+    where = f"{'smallest exact coverage' if exact else 'smallest coverage of toys'} {coverage:.5f} at s_true = {s_true:.6g}, b = {b:g}"
+    if method["promises"] != "at_least":
+        outcome = "reported"
+        sentence = f"{where}; the method promises {method['promises']}"
+    elif rejected or (exact and coverage < cl - EQUAL):
+        outcome, sentence = "broken", f"{where}, below the promised {cl:g}"
+    elif not exact and maps["n_toys"].values.min() == 0:
+        outcome, sentence = "undecided", f"{where}; some cells have no toys yet"
+    else:
+        outcome, sentence = "kept", f"{where}"
+    return Finding(label, cl, outcome, method["promises"], method["sided"], coverage, s_true, b, sentence)
+
+
+def _worst(maps: xr.Dataset) -> tuple[float, float, float, bool]:
+    worst = maps["worst_coverage"].values
+    if np.isfinite(worst).any():
+        at = int(np.nanargmin(worst))
+        return float(worst[at]), float(maps["worst_s_true"].values[at]), float(maps["b"].values[at]), True
+    coverage = maps["coverage"].transpose("b", "s_true").values
+    row, column = np.unravel_index(np.nanargmin(coverage), coverage.shape)
+    return float(coverage[row, column]), float(maps["s_true"].values[column]), float(maps["b"].values[row]), False
