@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,7 @@ from covsvc.engine.warm_up import run_kernels
 from covsvc.engine.work import Table, limits_of, make_tables, run_task, sum_exactly
 from covsvc.errors import ObservationError, StoreError, StudyError
 from covsvc.maps import summarize
-from covsvc.store.repository import Ledger, open_cube, open_ledger
+from covsvc.store.repository import Ledger, driver_of, open_cube, open_ledger, stored_studies
 from covsvc.study import (
     HIGHEST,
     Column,
@@ -39,8 +40,30 @@ from covsvc.study import (
     study_of,
     tile_size,
 )
-from covsvc.tally import EXACT, ExactTally, Told
+from covsvc.tally import DONE, EXACT, FAILED, ExactTally, Told
 from covsvc.verdict import judge, smallest_deficit
+
+__all__ = [
+    "describe",
+    "draw_curves",
+    "exact_coverage",
+    "judge",
+    "limits",
+    "limits_on",
+    "load_studies",
+    "load_study",
+    "observe",
+    "open_cube",
+    "plan",
+    "readers_of",
+    "remainder",
+    "run",
+    "status",
+    "stored_studies",
+    "summarize",
+    "worst_coverage",
+    "write_report",
+]
 
 TASK_TOYS = 1.5e7
 """Toys of a task, about: 0.5 to 2 s of work for counting experiments."""
@@ -185,9 +208,9 @@ def worst_coverage(
     Examples
     --------
     >>> import covsvc
-    >>> found = covsvc.worst_coverage("bayes_reciprocal", "counting", b=1.0, cl=0.90, s_max=12.0)
-    >>> round(found.coverage, 4), round(found.s_true, 4), found.side
-    (0.8009, 1.9933, 'above')
+    >>> found = covsvc.worst_coverage("classical", "counting", b=0.0, cl=0.90, s_max=3.0)
+    >>> round(found.coverage, 4), round(found.s_true, 4), found.side  # just above -ln 0.1, the limit of no event
+    (0.9, 2.3026, 'above')
     """
     column = Column(_method_spec(limit_method, method), confidence_level(cl))
     signals = tuple(sorted({*_grid("s_max", s_max), *_grid("s_min", s_min)}))
@@ -300,7 +323,31 @@ def run(
     return open_cube(store, study.name)
 
 
-def plan(study: Study, store: str | Path = "coverage", *, n_workers: int = 1, task_toys: float = TASK_TOYS) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Remainder:
+    """What is missing of a study in a store: tasks, toys and rows of exact values."""
+
+    tasks: int
+    toys: int
+    exact_rows: int
+    new_columns: list[str]
+    stored: bool
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the study is complete."""
+        return not (self.tasks or self.exact_rows)
+
+
+def remainder(study: Study, store: str | Path = "coverage", *, task_toys: float = TASK_TOYS) -> Remainder:
+    """Say what is missing of a study, without locking the store."""
+    missing, new, stored = _peek(study, store)
+    return Remainder(*_work(study, missing, task_toys), new, stored)
+
+
+def plan(
+    study: Study, store: str | Path = "coverage", *, n_workers: int = 1, task_toys: float = TASK_TOYS
+) -> dict[str, Any]:
     """Say what `run` would do, what it would cost, and what the toys could show.
 
     Returns
@@ -309,8 +356,7 @@ def plan(study: Study, store: str | Path = "coverage", *, n_workers: int = 1, ta
         cells, columns, toys_per_cell, tasks, toys and exact_rows that are missing; new_columns, whose toys are drawn
         again; seconds (expected, on `n_workers`), memory_mb of the driver and of a worker, smallest_deficit by cl.
     """
-    missing, new, stored = _peek(study, store)
-    tasks, toys, exact = _work(study, missing, task_toys)
+    left = remainder(study, store, task_toys=task_toys)
     row = Row(study.source, study.columns, study.b[-1], study.s_true, exact=True, tasks=())
     run_kernels()
     begun = time.perf_counter()
@@ -327,21 +373,127 @@ def plan(study: Study, store: str | Path = "coverage", *, n_workers: int = 1, ta
         "cells": study.cells,
         "columns": len(study.columns),
         "toys_per_cell": study.n_toys,
-        "tasks": tasks,
-        "toys": toys,
-        "exact_rows": exact,
-        "already_stored": stored,
-        "new_columns": new,
-        "seconds": (toys * toy_seconds + exact * exact_seconds) / n_workers,
+        "tasks": left.tasks,
+        "toys": left.toys,
+        "exact_rows": left.exact_rows,
+        "already_stored": left.stored,
+        "new_columns": left.new_columns,
+        "seconds": (left.toys * toy_seconds + left.exact_rows * exact_seconds) / n_workers,
         "n_workers": n_workers,
-        "memory_mb": {"driver": round(250 + study.cells * cell_mb), "worker": round(250 + study.toys_per_block * 16 / 1e6)},
+        "memory_mb": {
+            "driver": round(250 + study.cells * cell_mb),
+            "worker": round(250 + study.toys_per_block * 16 / 1e6),
+        },
         "smallest_deficit": {
             f"{cl:g}": smallest_deficit(study.n_toys, cl, study.cells * len(study.columns)) for cl in study.cl
         },
     }
 
 
-def observe(study: Study, maps: xr.Dataset | None = None) -> list[dict[str, Any]]:
+def limits_on(
+    experiment: str,
+    observed: Mapping[str, Any],
+    methods: list[dict[str, Any]],
+    cl: list[float],
+    *,
+    s_max: float | None = None,
+) -> list[dict[str, Any]]:
+    """Set the limits of several methods on one observation.
+
+    Parameters
+    ----------
+    experiment : str
+        Name of the experiment whose data these are.
+    observed : dict
+        Real data.
+    methods : list of dict
+        name and options of each.
+    cl : list of float
+    s_max : float, optional
+        Add the exact coverage of each method there, its worst case searched up to here, expected events.
+
+    Returns
+    -------
+    list of dict
+        As `observe` gives it.
+    """
+    registry.experiment(experiment).observe(dict(observed))
+    study = study_of(
+        {
+            "name": "observation",
+            "experiment": experiment,
+            "methods": methods,
+            "cl": [confidence_level(level) for level in cl],
+            "s_true": [0.0, *([s_max] if s_max else [])],
+            "b": 0.0,
+            "n_toys": 1,
+            "toys_per_block": 1,
+            "seed": 0,
+            "observed": dict(observed),
+        }
+    )
+    return observe(study, coverage=s_max is not None)
+
+
+def readers_of(experiment: str) -> list[dict[str, Any]]:
+    """Return the name of every installed method that reads what an experiment gives."""
+    gives = registry.find("experiments", experiment).gives
+    known = registry.installed("methods")
+    return [
+        {"name": name} for name in known if registry.view_for(registry.find("methods", name).reads, gives) is not None
+    ]
+
+
+def describe(kind: str) -> list[dict[str, Any]]:
+    """Describe the installed ``"methods"`` or ``"experiments"``: name, summary, options, and what the contract says."""
+    found = []
+    for name in registry.installed(kind):
+        plugin = registry.find(kind, name)
+        told = {
+            "name": name,
+            "summary": (plugin.__doc__ or "").partition("\n")[0],
+            "options": {field.name: field.default for field in dataclasses.fields(plugin)},
+        }
+        if kind == "methods":
+            told |= {
+                "sided": plugin.sided,
+                "promises": plugin.promises,
+                "reads": [each.__name__ for each in plugin.reads],
+            }
+        else:
+            told |= {"gives": [each.__name__ for each in plugin.gives], "enumerable": hasattr(plugin, "outcomes")}
+        found.append(told)
+    return found
+
+
+def status(store: str | Path, name: str) -> dict[str, Any]:
+    """Say how complete a stored study is, what failed, and who works on it."""
+    cube = open_cube(store, name)
+    blocks = cube["block_status"].values
+    toys = int(cube["n_toys"].max(["limit_method", "cl"]).sum())
+    failures: dict[tuple[str, float, str], int] = {}
+    for each in json.loads(cube.attrs["failures"]):
+        key = each["limit_method"], each["cl"], each["reason"]
+        failures[key] = failures.get(key, 0) + 1
+    commit = json.loads(cube.attrs["commit"])
+    return {
+        "study": name,
+        "blocks": blocks.size,
+        "blocks_done": int((blocks == DONE).sum()),
+        "blocks_failed": int((blocks == FAILED).sum()),
+        "toys": toys,
+        "snapshot": cube.attrs["snapshot"],
+        "written_at": commit["written_at"],
+        "driver": driver_of(store, name),
+        "failures": [
+            {"limit_method": label, "cl": cl, "reason": reason, "cells": count}
+            for (label, cl, reason), count in failures.items()
+        ],
+        "environment": json.loads(cube.attrs["environment"]),
+    }
+
+
+def observe(study: Study, maps: xr.Dataset | None = None, *, coverage: bool = True) -> list[dict[str, Any]]:
     """Set the limits of every column on the study's real data, with the coverage of each method there.
 
     Parameters
@@ -350,6 +502,8 @@ def observe(study: Study, maps: xr.Dataset | None = None) -> list[dict[str, Any]
         With `observed`.
     maps : xarray.Dataset, optional
         Of the study; the worst coverage over its grid is taken from there.
+    coverage : bool
+        Whether exact coverage is wanted.
 
     Returns
     -------
@@ -370,12 +524,15 @@ def observe(study: Study, maps: xr.Dataset | None = None) -> list[dict[str, Any]
         told = {
             "limit_method": column.key[0],
             "cl": column.cl,
+            "sided": method.sided,
             **study.observed,
             "lower": float(limit.lower[0]),
             "upper": float(limit.upper[0]),
             "status": Status(int(limit.status[0])).name.lower(),
         }
-        found.append(told | _coverage_there(study, column, told) | _worst_of_grid(maps, column))
+        if coverage:
+            told |= _coverage_there(study, column, told) | _worst_of_grid(maps, column)
+        found.append(told)
     return found
 
 
@@ -395,7 +552,9 @@ def draw_curves(study: Study, points: int = 97) -> xr.Dataset | None:
             table = tables.of.get(column.key)
             if table and isinstance(table.told, Told):
                 place = *divmod(index, len(study.cl)), at
-                found[place] = trace(experiment, table.view, table.first, table.told.limits, b, study.s_true[-1], points)
+                found[place] = trace(
+                    experiment, table.view, table.first, table.told.limits, b, study.s_true[-1], points
+                )
     if not found:
         return None
     shape = (len(study.methods), len(study.cl), len(study.b), max(len(s) for s, _ in found.values()))
@@ -421,7 +580,9 @@ def write_report(
 
     maps = summarize(cube)
     study = study_of(json.loads(cube.attrs["study"]))
-    return write_page(maps, judge(maps).as_dict(), Path(folder), observe(study, maps), progress, curves=draw_curves(study))
+    return write_page(
+        maps, judge(maps).as_dict(), Path(folder), observe(study, maps), progress, curves=draw_curves(study)
+    )
 
 
 def _work(study: Study, missing: Callable[[float], Any], task_toys: float) -> tuple[int, int, int]:
@@ -435,7 +596,12 @@ def _work(study: Study, missing: Callable[[float], Any], task_toys: float) -> tu
 
 
 def _carry_out(
-    todo: Iterator[Row], client: Any, ledger: Ledger, progress: Callable[[Progress], None] | None, study: Study, toys: int
+    todo: Iterator[Row],
+    client: Any,
+    ledger: Ledger,
+    progress: Callable[[Progress], None] | None,
+    study: Study,
+    toys: int,
 ) -> None:
     begun = time.monotonic()
     drawn = 0
@@ -467,8 +633,8 @@ def _trust(ledger: Ledger, study: Study, replace: bool) -> None:
         if changed and not replace:
             raise StoreError(
                 f"{study.name}: this engine or these libraries give other limits than the stored ones, for "
-                f"{', '.join(dict.fromkeys(changed))} at s_true = {task.s_true[0]:g}, b = {task.b:g}, block {task.start}; "
-                "restore the environment that `covsvc status` names, or recompute with --replace"
+                f"{', '.join(dict.fromkeys(changed))} at s_true = {task.s_true[0]:g}, b = {task.b:g}, "
+                f"block {task.start}; restore the environment that `covsvc status` names, or recompute with --replace"
             )
         if changed:
             ledger.discard()
@@ -524,7 +690,9 @@ def _row(column: Column, experiment: ExperimentSpec, b: float, s_true: tuple[flo
 def _table(row: Row) -> Any:
     tables = make_tables(row)
     if not tables.of:
-        raise StudyError(f"{row.source.experiment.name}: its outcomes cannot be enumerated; coverage is known from toys only")
+        raise StudyError(
+            f"{row.source.experiment.name}: its outcomes cannot be enumerated; coverage is known from toys only"
+        )
     return tables
 
 

@@ -77,14 +77,14 @@ class Limits:
         """Return the number of toys."""
         return len(self.upper)
 
-    def cover(self, s_true: ArrayLike) -> NDArray[np.bool_]:
+    def cover(self, s_true: float) -> NDArray[np.bool_]:
         """Tell which intervals hold `s_true`.
 
         Closed intervals: lower <= s_true <= upper. An empty or failed one never covers.
         """
         return self.upper_covers(s_true) & (self.lower <= s_true)
 
-    def upper_covers(self, s_true: ArrayLike) -> NDArray[np.bool_]:
+    def upper_covers(self, s_true: float) -> NDArray[np.bool_]:
         """Tell which upper ends are at or above `s_true`."""
         bounded = (self.status == Status.OK) & (self.upper >= s_true)
         covered: NDArray[np.bool_] = bounded | (self.status == Status.UNBOUNDED)

@@ -11,15 +11,12 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from covsvc.contracts import FloatArray
-from covsvc.tally import EXACT, FAILED, bin_bounds
+from covsvc.tally import EXACT, FAILED, ROUNDING, bin_bounds
 
 CELLS = ("limit_method", "cl", "b", "s_true")
 
 INTERVAL = 0.95
 """Confidence level of the intervals on coverage and on the median limit."""
-
-EQUAL = 1e-9
-"""Exact coverage below cl by more than this is under-coverage; less is rounding."""
 
 _LONG_NAMES = {
     "n_toys": "toys",
@@ -71,7 +68,9 @@ def summarize(cube: xr.Dataset) -> xr.Dataset:
     maps["p_empty"] = cube["n_empty"].transpose(*CELLS) / number
     maps["p_unbounded"] = cube["n_unbounded"].transpose(*CELLS) / number
     maps["p_failed"] = (cube["n_failed"].transpose(*CELLS) + in_failed) / number
-    for name, values in zip(("sigma_med", "sigma_med_low", "sigma_med_high"), _medians(cube, n_toys.values), strict=True):
+    for name, values in zip(
+        ("sigma_med", "sigma_med_low", "sigma_med_high"), _medians(cube, n_toys.values), strict=True
+    ):
         maps[name] = CELLS, values
     s_true = maps["s_true"].where(maps["s_true"] > 0)
     for end in ("", "_low", "_high"):
@@ -81,7 +80,9 @@ def summarize(cube: xr.Dataset) -> xr.Dataset:
     maps["exact_sigma_med_over_true"] = maps["exact_median_upper"] / s_true
     maps["under_significant"] = CELLS, _under(maps)
     for name, long_name in _LONG_NAMES.items():
-        maps[name].attrs = {"long_name": long_name} | ({"units": "events"} if name.startswith("sigma_med") and "over" not in name else {})
+        maps[name].attrs = {"long_name": long_name} | (
+            {"units": "events"} if name.startswith("sigma_med") and "over" not in name else {}
+        )
     maps.attrs["provenance"] = json.dumps(_provenance(cube))
     return maps
 
@@ -103,7 +104,6 @@ def _medians(cube: xr.Dataset, n_toys: NDArray[np.int64]) -> tuple[FloatArray, F
     lower, upper = bin_bounds()
     middle = np.where(np.isfinite(upper), np.sqrt(lower * upper), lower)
     middle[1] = 0.5 * upper[1]  # (0, 1e-3) has no geometric middle
-    tail = 0.5 * (1.0 - INTERVAL)
     shape = n_toys.shape
     found = np.full((3, *shape), np.nan)
     for at in range(shape[2]):
@@ -111,7 +111,7 @@ def _medians(cube: xr.Dataset, n_toys: NDArray[np.int64]) -> tuple[FloatArray, F
         n = n_toys[:, :, at]
         filled = np.flatnonzero(held.any(axis=(0, 1, 2)))
         below = np.cumsum(held[..., filled], axis=-1)
-        ranks = ((n + 1) // 2, stats.binom.ppf(tail, n, 0.5), stats.binom.isf(tail, n, 0.5) + 1)
+        ranks = ((n + 1) // 2, _binomial(stats.binom.ppf, n), _binomial(stats.binom.isf, n) + 1)
         for index, (rank, edge) in enumerate(zip(ranks, (middle, lower, upper), strict=True)):
             with np.errstate(invalid="ignore"):
                 bins = (below < rank[..., None]).sum(axis=-1)
@@ -121,15 +121,20 @@ def _medians(cube: xr.Dataset, n_toys: NDArray[np.int64]) -> tuple[FloatArray, F
     return found[0], found[1], found[2]
 
 
+def _binomial(quantile: Any, n: NDArray[np.int64]) -> FloatArray:
+    return np.asarray(quantile(0.5 * (1.0 - INTERVAL), n, 0.5), np.float64)
+
+
 def _under(maps: xr.Dataset) -> NDArray[np.bool_]:
     """Tell where coverage is below cl: exactly so, or significantly after Benjamini and Hochberg."""
     cl = maps["cl"].values[:, None, None]
     exact = maps["exact_coverage"].values
-    under = exact < cl - EQUAL
+    under = exact < cl - ROUNDING
     by_toys = np.isnan(exact) & (maps["n_toys"].values > 0)
     if by_toys.any():
-        p = stats.binom.cdf(maps["n_covered"].values, maps["n_toys"].values, np.broadcast_to(cl, exact.shape))
-        under[by_toys] = stats.false_discovery_control(p[by_toys]) < 0.05
+        x, n = maps["n_covered"].values[by_toys], maps["n_toys"].values[by_toys]
+        p = np.asarray(stats.binom.cdf(x, n, np.broadcast_to(cl, exact.shape)[by_toys]))
+        under[by_toys] = stats.false_discovery_control(p) < 0.05
     return under
 
 

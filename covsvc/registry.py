@@ -71,7 +71,7 @@ def method(name: str, options: Mapping[str, Any] | None = None) -> LimitMethod:
     OptionError
         If it has no such option, or refuses a value.
     """
-    return cast(LimitMethod, _build("methods", name, options or {}))
+    return cast("LimitMethod", _build("methods", name, options or {}))
 
 
 def experiment(name: str, options: Mapping[str, Any] | None = None) -> Experiment:
@@ -84,7 +84,7 @@ def experiment(name: str, options: Mapping[str, Any] | None = None) -> Experimen
     OptionError
         If it has no such option, or refuses a value.
     """
-    return cast(Experiment, _build("experiments", name, options or {}))
+    return cast("Experiment", _build("experiments", name, options or {}))
 
 
 def view_for(reads: tuple[type, ...], gives: tuple[type, ...]) -> int | None:
@@ -92,11 +92,9 @@ def view_for(reads: tuple[type, ...], gives: tuple[type, ...]) -> int | None:
 
     The first whose type is exactly in `reads`, else the first that is a subclass of one, else None.
     """
-    for fits in (lambda view: view in reads, lambda view: issubclass(view, reads)):
-        for index, view in enumerate(gives):
-            if fits(view):
-                return index
-    return None
+    exactly = (index for index, view in enumerate(gives) if view in reads)
+    inherited = (index for index, view in enumerate(gives) if issubclass(view, reads))
+    return next(exactly, next(inherited, None))
 
 
 def _build(kind: str, name: str, options: Mapping[str, Any]) -> Any:

@@ -73,7 +73,7 @@ def _axis(given: Any) -> Any:
     return list(given) if isinstance(given, tuple) else given
 
 
-def _events(value: Any, info: ValidationInfo) -> float:
+def _events(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _refuse(f"{value!r} is no number of expected events")
     if not 0 <= value <= HIGHEST:
@@ -230,7 +230,9 @@ class Study(_Model):
     def _whole_blocks(cls, n_toys: int, info: ValidationInfo) -> int:
         block = info.data.get("toys_per_block")
         if block and n_toys % block:
-            raise _refuse(f"{n_toys} is no multiple of toys_per_block = {block}: take {math.ceil(n_toys / block) * block}")
+            raise _refuse(
+                f"{n_toys} is no multiple of toys_per_block = {block}: take {math.ceil(n_toys / block) * block}"
+            )
         return n_toys
 
     @field_validator("observed")
@@ -299,7 +301,9 @@ class ToySource:
         A cell has one SeedSequence, keyed by experiment, options, s_true and b, never by grid indices; block i is the
         PCG64 of the cell jumped i times. The generator yielded last is taken back by the next.
         """
-        told = json.dumps([self.experiment.name, self.experiment.options, f"{s_true:.12g}", f"{b:.12g}"], sort_keys=True)
+        told = json.dumps(
+            [self.experiment.name, self.experiment.options, f"{s_true:.12g}", f"{b:.12g}"], sort_keys=True
+        )
         words = np.frombuffer(hashlib.sha256(told.encode()).digest(), "<u4").tolist()
         bits = np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=words))
         first = bits.state
@@ -350,9 +354,7 @@ def tile_size(study: Study, task_toys: float) -> int:
     return math.ceil(len(study.s_true) / tiles)
 
 
-def rows(
-    study: Study, missing: Callable[[float], tuple[NDArray[np.bool_], bool]], task_toys: float
-) -> Iterator[Row]:
+def rows(study: Study, missing: Callable[[float], tuple[NDArray[np.bool_], bool]], task_toys: float) -> Iterator[Row]:
     """Unroll a study into what is missing of it, one b at a time.
 
     Parameters
@@ -367,7 +369,7 @@ def rows(
     tile = tile_size(study, task_toys)
     for b in study.b:
         wanted, exact = missing(b)
-        tasks = []
+        tasks: list[Task] = []
         for s_start in range(0, len(study.s_true), tile):
             cells = range(s_start, min(s_start + tile, len(study.s_true)))
             for start in range(0, study.n_blocks, BLOCKS_PER_TILE):
@@ -384,7 +386,9 @@ def _tasks(study: Study, b: float, wanted: NDArray[np.bool_], cells: range, bloc
         pattern = by_cell[group[0]]
         for mask, run in groupby(range(len(blocks)), key=lambda block: pattern[:, block].tobytes()):
             run_of_blocks = list(run)
-            columns = tuple(column for column, want in zip(study.columns, np.frombuffer(mask, bool), strict=True) if want)
+            columns = tuple(
+                column for column, want in zip(study.columns, np.frombuffer(mask, bool), strict=True) if want
+            )
             if columns:
                 yield Task(
                     study.source,
@@ -436,7 +440,7 @@ def read_studies(path: str | Path) -> tuple[Study, ...]:
         reasons += [f"{path}:{_at(key)}: {key.value}: the key stands twice" for key in twice]
         try:
             studies.append(study_of(_Loader("").construct_document(node)))
-        except _Refused as refused:
+        except _RefusedError as refused:
             reasons += [f"{path}:{_at(_locate(node, at))}: {message}" for at, message in refused.reasons]
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
@@ -451,7 +455,7 @@ def read_studies(path: str | Path) -> tuple[Study, ...]:
     return tuple(studies)
 
 
-class _Refused(StudyError):
+class _RefusedError(StudyError):
     def __init__(self, reasons: list[tuple[tuple[str | int, ...], str]]) -> None:
         super().__init__("\n".join(message for _, message in reasons))
         self.reasons = reasons
@@ -466,20 +470,20 @@ def study_of(given: Any) -> Study:
         With all reasons at once.
     """
     if not isinstance(given, Mapping):
-        raise _Refused([((), f"a study is a mapping of keys to values, not {given!r}")])
+        raise _RefusedError([((), f"a study is a mapping of keys to values, not {given!r}")])
     try:
         return Study.model_validate(dict(given))
     except ValidationError as error:
-        raise _Refused([_reason(each, given) for each in error.errors()]) from None
+        raise _RefusedError([_reason(each) for each in error.errors()]) from None
 
 
-def _reason(error: Any, given: Mapping[str, Any]) -> tuple[tuple[str | int, ...], str]:
+def _reason(error: Any) -> tuple[tuple[str | int, ...], str]:
     at = tuple(part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-")))
     at += tuple(error.get("ctx", {}).get("at", ()))
     name = ".".join(str(part) for part in at)
     if error["type"] == "extra_forbidden":
-        model = {1: Study}.get(len(at)) or (ExperimentSpec if at[0] == "experiment" else MethodSpec)
-        model = _Grid if at[0] in ("cl", "s_true", "b") else model
+        inner: dict[str | int, type[BaseModel]] = {"experiment": ExperimentSpec, "methods": MethodSpec}
+        model = Study if len(at) == 1 else inner.get(at[0], _Grid)
         return at, unknown("key", str(at[-1]), model.model_fields)
     if error["type"] == "missing":
         return at, f"{name}: missing"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from covsvc.contracts import FloatArray, Limits, Status
 from covsvc.study import Column
@@ -24,6 +23,9 @@ EXACT = (
     "exact_p_failed",
 )
 """What is known of each column and cell where the sample space is enumerable."""
+
+ROUNDING = 1e-9
+"""Exact coverage below cl by less than this is rounding, by more it is under-coverage."""
 
 MISSING, DONE, FAILED = 0, 1, 2
 """`block_status`."""
@@ -206,7 +208,7 @@ class Told:
         """Bin and hash limits."""
         return cls(limits, bin_of(limits), digest_of(limits))
 
-    def indicators(self, s_true: ArrayLike) -> Iterable[NDArray[np.int64]]:
+    def indicators(self, s_true: float) -> list[NDArray[np.int64]]:
         """Return one array of 0 and 1 for each of `COUNTS`."""
         status = self.limits.status
         return [

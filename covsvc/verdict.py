@@ -11,11 +11,10 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
+from covsvc.tally import ROUNDING
+
 ALPHA = 0.01
 """Probability of a false alarm, at most, over all toy columns of a verdict."""
-
-EQUAL = 1e-9
-"""Exact coverage below cl by less than this is rounding."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,11 @@ def judge(maps: xr.Dataset) -> Verdict:
     )
     n_toys = maps["n_toys"].values
     drawn = n_toys[n_toys > 0]
-    deficit = max((smallest_deficit(int(drawn.min()), cl, drawn.size) for cl in maps["cl"].values), default=np.nan) if drawn.size else np.nan
+    deficit = (
+        max((smallest_deficit(int(drawn.min()), cl, drawn.size) for cl in maps["cl"].values), default=np.nan)
+        if drawn.size
+        else np.nan
+    )
     told = (
         f"In {drawn.size:,} cells of {int(drawn.min()):,} toys, toys alone show a coverage that is too small by "
         f"{deficit:.2g} with 80 % power."
@@ -122,7 +125,7 @@ def _has_data(maps: xr.Dataset) -> bool:
 
 
 def _rejected_by_toys(maps: xr.Dataset) -> NDArray[np.bool_]:
-    """Return, over (limit_method, cl), whether Holm's procedure rejects coverage >= cl in a cell without exact value."""
+    """Return, over (limit_method, cl), whether Holm's procedure rejects coverage >= cl in a cell known from toys."""
     n, x = maps["n_toys"].values, maps["n_covered"].values
     cl = np.broadcast_to(maps["cl"].values[:, None, None], n.shape)
     tested = np.isnan(maps["exact_coverage"].values) & (n > 0)
@@ -134,16 +137,17 @@ def _rejected_by_toys(maps: xr.Dataset) -> NDArray[np.bool_]:
         flags = np.zeros(len(p), bool)
         flags[order[: kept[0] if len(kept) else len(p)]] = True
         rejected[tested] = flags
-    return rejected.any(axis=(2, 3))
+    return np.asarray(rejected.any(axis=(2, 3)))
 
 
 def _find(maps: xr.Dataset, label: str, cl: float, method: dict[str, Any], rejected: bool) -> Finding:
     coverage, s_true, b, exact = _worst(maps)
-    where = f"{'smallest exact coverage' if exact else 'smallest coverage of toys'} {coverage:.5f} at s_true = {s_true:.6g}, b = {b:g}"
+    known = "smallest exact coverage" if exact else "smallest coverage of toys"
+    where = f"{known} {coverage:.5f} at s_true = {s_true:.6g}, b = {b:g}"
     if method["promises"] != "at_least":
         outcome = "reported"
         sentence = f"{where}; the method promises {method['promises']}"
-    elif rejected or (exact and coverage < cl - EQUAL):
+    elif rejected or (exact and coverage < cl - ROUNDING):
         outcome, sentence = "broken", f"{where}, below the promised {cl:g}"
     elif not exact and maps["n_toys"].values.min() == 0:
         outcome, sentence = "undecided", f"{where}; some cells have no toys yet"

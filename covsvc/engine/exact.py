@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def find_worst(
         coverage = probability(covered, s_true)
         if coverage < worst.coverage:
             worst = Worst(coverage, s_true, side)
-    for left, right in zip(ends[:-1], ends[1:], strict=True):
+    for left, right in pairwise(ends):
         covered = limits.cover(0.5 * (left + right))
         if not _is_run(covered):
             worst = min(worst, _inside(probability, covered, left, right), key=lambda each: each.coverage)
@@ -95,7 +96,9 @@ def _jumps(limits: Limits, s_min: float, s_max: float) -> list[float]:
     return [s_min, *inside, s_max] if s_max > s_min else [s_min]
 
 
-def _pieces(limits: Limits, ends: list[float], s_min: float, s_max: float) -> list[tuple[float, str, NDArray[np.bool_]]]:
+def _pieces(
+    limits: Limits, ends: list[float], s_min: float, s_max: float
+) -> list[tuple[float, str, NDArray[np.bool_]]]:
     """Return what is covered on both sides of each jump, and at both ends of the range."""
     pieces = []
     for s in ends:
@@ -146,6 +149,9 @@ def _inside(probability: _Sum, covered: NDArray[np.bool_], left: float, right: f
     grid = np.linspace(left, right, 33)
     lowest = int(np.argmin([probability(covered, s) for s in grid[1:-1]])) + 1
     found = minimize_scalar(
-        lambda s: probability(covered, s), bounds=(grid[lowest - 1], grid[lowest + 1]), method="bounded", options={"xatol": 1e-10}
+        lambda s: probability(covered, s),
+        bounds=(grid[lowest - 1], grid[lowest + 1]),
+        method="bounded",
+        options={"xatol": 1e-10},
     )
     return Worst(float(found.fun), float(found.x), "at")

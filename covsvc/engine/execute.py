@@ -80,7 +80,7 @@ def _on_cluster(rows: Iterable[Row], client: Client) -> Iterator[Tally | ExactTa
                 else:
                     raise TaskError(f"exact values at b = {what.b:g}: {future.exception()!r}")
     finally:
-        client.cancel([future for future in done.futures], force=True)
+        client.cancel(list(done.futures), force=True)
 
 
 def _submit(rows: Iterable[Row], client: Client) -> Iterator[tuple[Future, Row | Task]]:

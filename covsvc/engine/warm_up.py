@@ -39,7 +39,10 @@ def _is_ours(name: str) -> bool:
     from covsvc import registry
     from covsvc.contracts import Counts
 
-    return registry.installed("methods")[name].value.startswith("covsvc.") and Counts in registry.find("methods", name).reads
+    return (
+        registry.installed("methods")[name].value.startswith("covsvc.")
+        and Counts in registry.find("methods", name).reads
+    )
 
 
 class WarmUp(WorkerPlugin):  # type: ignore[misc]
@@ -47,6 +50,6 @@ class WarmUp(WorkerPlugin):  # type: ignore[misc]
 
     name = "covsvc-warm-up"
 
-    def setup(self, worker: Any) -> None:
+    def setup(self, worker: Any) -> None:  # noqa: ARG002 - dask passes it by name
         """Run the kernels once."""
         run_kernels()

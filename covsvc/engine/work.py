@@ -14,7 +14,7 @@ from covsvc.engine.exact import find_worst
 from covsvc.errors import TaskError
 from covsvc.kernels.outcomes import sum_outcomes
 from covsvc.registry import view_for
-from covsvc.study import Column, ExperimentSpec, Row, Task
+from covsvc.study import ExperimentSpec, Row, Task
 from covsvc.tally import EXACT, Counter, ExactTally, Tally, Told
 
 MOST_OUTCOMES = 1_000_000
@@ -62,8 +62,8 @@ def make_tables(row: Row) -> Tables:
             method = column.spec.build()
             view = _view(method, experiment)
             low, high = ends[0][view], ends[1][view]
-            if isinstance(low, Counts) and np.isscalar(low.b) and _is_run(low.n) and _is_run(high.n):
-                tables[column.key] = _table(method, column.cl, view, int(low.n[0]), int(high.n[-1]), float(low.b))
+            if isinstance(low, Counts) and isinstance(low.b, float) and _is_run(low.n) and _is_run(high.n):
+                tables[column.key] = _table(method, column.cl, view, int(low.n[0]), int(high.n[-1]), low.b)
     return Tables(row.source.experiment, row.b, tables, time.thread_time() - begun)
 
 
@@ -196,4 +196,3 @@ def _align(weights: IntArray, low: int, table: Table, size: int) -> IntArray:
     aligned = np.zeros((len(weights), size), np.int64)
     aligned[:, low - table.first : low - table.first + weights.shape[1]] = weights
     return aligned
-

@@ -40,5 +40,7 @@ class Counting:
     def observe(self, data: dict[str, Any]) -> tuple[Counts]:
         """Return the observed count; `data` holds n, observed events, and b, the expected background events."""
         if set(data) != {"n", "b"}:
-            raise ObservationError(f"an observation of counting is given by n and b, not by {', '.join(data) or 'nothing'}")
+            raise ObservationError(
+                f"an observation of counting is given by n and b, not by {', '.join(data) or 'nothing'}"
+            )
         return (Counts(data["n"], data["b"]),)

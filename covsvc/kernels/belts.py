@@ -32,7 +32,7 @@ def _root(lo: int, hi: int, alpha: float, left: float, right: float, rising: boo
         new = nu - excess / slope if slope != 0.0 else left
         if not left < new < right:
             new = 0.5 * (left + right)
-        if abs(new - nu) <= 4e-16 * nu or new == left or new == right:
+        if abs(new - nu) <= 4e-16 * nu or new in (left, right):
             return new
         nu = new
     return nu
@@ -115,7 +115,7 @@ def _feldman_cousins_upper(n: int, b: float, alpha: float) -> float:
     top = _highest(n, b, alpha)
     K = _last_above(n, b, top)
     right = top
-    while K > n and right > b:
+    while n < K and right > b:
         # on (left, right] just the counts n+1..K precede n in the order
         left = max(_break(K, n, b), b)
         if outside(n + 1, K, right) > alpha:

@@ -40,7 +40,7 @@ def mean_lower(n: ArrayLike, cl: float) -> FloatArray:
     return np.asarray(special.gammaincinv(np.maximum(n, 1.0), 1.0 - cl)) * (np.asarray(n) > 0)
 
 
-def truncated_upper(a: FloatArray, b: ArrayLike, cl: float) -> FloatArray:
+def truncated_upper(a: NDArray[np.floating], b: ArrayLike, cl: float) -> FloatArray:
     """Return the s >= 0 with Q(a, s + b) = (1 - cl) Q(a, b).
 
     Parameters

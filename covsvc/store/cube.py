@@ -124,7 +124,7 @@ def read(store: Any, where: str) -> xr.Dataset:
     raw = xr.open_zarr(store, consolidated=False, chunks=None)
     order = {name: np.argsort(raw[name].values, kind="stable") for name in AXES[1:]}
     raw = raw.isel({name: index for name, index in order.items() if not np.array_equal(index, np.arange(len(index)))})
-    cube = raw[["limit_counts", "block_status", "limit_digest", "exact_status"]]
+    cube: xr.Dataset = raw[["limit_counts", "block_status", "limit_digest", "exact_status"]]
     cube = cube.assign({name: raw["counts"].isel(count=index) for index, name in enumerate(COUNTS)})
     cube = cube.assign({name: raw["exact"].isel(quantity=index) for index, name in enumerate(EXACT)})
     worst = ("worst_coverage", "worst_s_true", "worst_s_max")
@@ -133,7 +133,9 @@ def read(store: Any, where: str) -> xr.Dataset:
         cube[name].attrs["long_name"] = LONG_NAMES[str(name)]
     for name, long_name in (("s_true", "true signal"), ("b", "background"), ("cl", "confidence level")):
         cube[name].attrs.update({"long_name": long_name} | ({} if name == "cl" else {"units": "events"}))
-    cube.attrs = {key: value if isinstance(value, str | int) else json.dumps(value) for key, value in root.attrs.items()}
+    cube.attrs = {
+        key: value if isinstance(value, str | int) else json.dumps(value) for key, value in root.attrs.items()
+    }
     return cube
 
 

@@ -60,8 +60,23 @@ def open_cube(store: str | Path, name: str, at: str = "main") -> xr.Dataset:
     dataset = cube.read(session.store, str(Path(store) / name))
     dataset.attrs["snapshot"] = session.snapshot_id
     latest = next(iter(repository.ancestry(snapshot_id=session.snapshot_id)))
-    dataset.attrs["commit"] = json.dumps({**latest.metadata, "written_at": latest.written_at.isoformat(timespec="seconds")})
+    dataset.attrs["commit"] = json.dumps(
+        {**latest.metadata, "written_at": latest.written_at.isoformat(timespec="seconds")}
+    )
     return dataset
+
+
+def driver_of(store: str | Path, name: str) -> str:
+    """Return who writes to a study now, empty if nobody does."""
+    path = Path(store) / f"{name}.lock"
+    if not path.exists():
+        return ""
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read().strip()
+    return ""
 
 
 @contextmanager
@@ -200,7 +215,7 @@ class Ledger:
         for tile in np.unique(cells // self._s_tile).tolist():
             here = np.flatnonzero(cells // self._s_tile == tile)
             inside = cells[here] - tile * self._s_tile
-            box = np.ix_(range(len(rows)), here)
+            box = np.ix_(np.arange(len(rows)), here)
             place = (rows[:, None], levels[:, None], inside[None, :])
             self._buffer(at, tile, "counts", 0)[place] += tally.counts[box]
             for start in range(tally.start, tally.stop, BLOCKS_PER_TILE):
@@ -297,17 +312,26 @@ class Ledger:
             cube.create(self._root, wanted, study.n_blocks, s_tile)
             self._root.attrs.put({"schema": cube.SCHEMA, "methods": {}, "failures": []})
         known: dict[str, Any] = self._root.attrs["methods"]
-        other = [label for label, told in methods.items() if label in known and known[label]["fingerprint"] != told["fingerprint"]]
+        other = [
+            label
+            for label, told in methods.items()
+            if label in known and known[label]["fingerprint"] != told["fingerprint"]
+        ]
         if other and not replace:
             raise StoreError(
                 f"{self._where}: the code or the options of {', '.join(other)} differ from those which made the stored "
                 "columns; give the changed method another label in the study, or recompute its columns with --replace"
             )
         self._axes = cube.read_axes(self._root)
-        for name, values in (("limit_method", list(methods)), ("cl", study.cl), ("b", study.b), ("s_true", study.s_true)):
+        for name, values in (
+            ("limit_method", list(methods)),
+            ("cl", study.cl),
+            ("b", study.b),
+            ("s_true", study.s_true),
+        ):
             self._axes[name] += [value for value in values if value not in self._axes[name]]
         n_blocks = max(study.n_blocks, self._root["block_status"].shape[-1])
-        grown = tuple(len(self._axes[name]) for name in cube.AXES) + (n_blocks,)
+        grown = (*(len(self._axes[name]) for name in cube.AXES), n_blocks)
         if grown != self._root["block_status"].shape:
             cube.grow(self._root, self._axes, n_blocks)
         for label in other:
@@ -333,7 +357,9 @@ class Ledger:
 
     def _rows_of(self, columns: tuple[Any, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         labels = [self._axes["limit_method"].index(column.key[0]) for column in columns]
-        return np.array(labels, np.intp), np.array([self._axes["cl"].index(column.key[1]) for column in columns], np.intp)
+        return np.array(labels, np.intp), np.array(
+            [self._axes["cl"].index(column.key[1]) for column in columns], np.intp
+        )
 
     def _region(self, at: int, tile: int, name: str, chunk: int) -> tuple[Any, ...]:
         cells = slice(tile * self._s_tile, (tile + 1) * self._s_tile)
@@ -347,7 +373,11 @@ class Ledger:
             region = self._region(at, tile, name, chunk)
             array = self._root[name]
             if held.virgin:
-                shape = [len(range(*part.indices(size))) for part, size in zip(region, array.shape, strict=True) if part != at]
+                shape = [
+                    len(range(*part.indices(size)))
+                    for part, size in zip(region, array.shape, strict=True)
+                    if part != at
+                ]
                 held.arrays[name, chunk] = np.zeros(shape, array.dtype)
             else:
                 held.arrays[name, chunk] = np.array(array[region])
@@ -367,7 +397,9 @@ def _described(spec: Any, study: Study) -> dict[str, Any]:
 
 
 def _differing(where: str, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    told = "; ".join(f"{key} is {stored[key]!r} there and {wanted[key]!r} here" for key in wanted if stored[key] != wanted[key])
+    told = "; ".join(
+        f"{key} is {stored[key]!r} there and {wanted[key]!r} here" for key in wanted if stored[key] != wanted[key]
+    )
     return (
         f"{where}: the stored toys are others: {told}. Restore the value, give the study another name, "
         "or discard the stored columns with --replace"

@@ -38,7 +38,9 @@ def connect(cluster: Any, n_workers: int | None = None) -> Iterator[Any]:
         try:
             client = Client(cluster, timeout="10s")
         except (OSError, ValueError) as error:
-            raise ClusterError(f"{cluster}: no scheduler answers there ({error}); start one with `dask scheduler`") from None
+            raise ClusterError(
+                f"{cluster}: no scheduler answers there ({error}); start one with `dask scheduler`"
+            ) from None
         with client:
             _warm_up(client)
             yield client

@@ -1,0 +1,522 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from covsvc.errors import ClusterError, CovsvcError, StudyError, TaskError
+from covsvc.version import __version__
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from covsvc.api import Progress
+    from covsvc.study import Study
+
+PASSED, GATE_FAILED, USAGE, INCOMPLETE, CLUSTER, INTERRUPTED = 0, 1, 2, 3, 4, 130
+"""Exit codes."""
+
+STORE = click.option(
+    "--store",
+    default="coverage",
+    show_default=True,
+    envvar="COVSVC_STORE",
+    metavar="FOLDER",
+    help="Folder of the cubes.",
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+FILE = click.argument("file", type=click.Path(dir_okay=False), metavar="STUDY.yaml")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="covsvc")
+def cli() -> None:
+    r"""Find out which upper limits cover, where, and how strong they are.
+
+    A study is a YAML file: an experiment, limit methods, a grid of true signals and backgrounds, a number of toys.
+    `run` puts the same toys through every method on a Dask cluster, adds what it learns to a cube in the store and
+    prints what came out; `report` draws the cube; `limit` sets limits on one observation.
+
+    \b
+      covsvc limit --n 3 --b 5.5                    what do the methods say of 3 events over 5.5?
+      covsvc plan study.yaml                        what would it cost, and what could it show?
+      covsvc run study.yaml --report report         do it; run it again to go on where it stopped
+      covsvc report cleo-tau-mu-gamma               draw what is stored
+
+    Exit codes: 0 passed; 1 a gate failed; 2 usage, study or observation; 3 incomplete; 4 cluster; 130 interrupted.
+    """
+
+
+@cli.command()
+@FILE
+@STORE
+@click.option(
+    "--cluster",
+    default="local",
+    show_default=True,
+    metavar="NAME|ADDRESS",
+    help="local starts processes here; none works in this process; tcp://host:port is a Dask scheduler.",
+)
+@click.option("--workers", type=click.IntRange(1), help="Processes of a local cluster; as many as cores unless given.")
+@click.option(
+    "--report",
+    "report_folder",
+    metavar="FOLDER",
+    help="Write the report there, too (of several studies: one folder each).",
+)
+@click.option("--replace", is_flag=True, help="Discard stored columns whose toys, code or options are others.")
+@click.option("--retry-failed", is_flag=True, help="Draw failed blocks again.")
+@AS_JSON
+def run(
+    file: str,
+    store: str,
+    cluster: str,
+    workers: int | None,
+    report_folder: str | None,
+    replace: bool,
+    retry_failed: bool,
+    as_json: bool,
+) -> None:
+    r"""Compute what is missing of the studies in a file, and say what came out.
+
+    What is stored already is not computed again: stop it with Ctrl-C, or let it be killed, and run it again. More
+    toys, values, cl or methods in the file compute only what they add.
+
+    \b
+    A study:
+      name: example
+      experiment: counting
+      methods: [classical, {name: feldman_cousins, options: {monotone_in_b: true}, label: fc98}]
+      cl: [0.90, 0.95]
+      s_true: {start: 0, stop: 12, num: 25}    # or a list; spacing: linear | log
+      b: [0, 1, 2, 3]
+      n_toys: 100000                           # a multiple of toys_per_block (10000)
+      seed: 1999
+      observed: {n: 3, b: 3}                   # optional: real data, whose limits are shown with their coverage
+    """
+    from covsvc import api
+
+    studies = api.load_studies(file)
+    told = []
+    for study in studies:
+        before = api.remainder(study, store)
+        _say(_announce(study, before))
+        try:
+            with _progress(study.name) as progress:
+                cube = api.run(
+                    study,
+                    store,
+                    None if cluster == "none" else cluster,
+                    n_workers=workers,
+                    replace=replace,
+                    retry_failed=retry_failed,
+                    progress=progress,
+                )
+        except KeyboardInterrupt:
+            _say(f"{study.name}: interrupted. What is done is stored; the same command goes on from there.")
+            sys.exit(INTERRUPTED)
+        maps = api.summarize(cube)
+        observed, verdict = api.observe(study, maps), api.judge(maps)
+        page = None
+        if report_folder:
+            folder = Path(report_folder) / (study.name if len(studies) > 1 else "")
+            with _working(f"{study.name}: drawing the report"):
+                page = api.write_report(cube, folder)
+        told.append(
+            {
+                "study": study.name,
+                "computed": {"toys": before.toys, "exact_rows": before.exact_rows},
+                "snapshot": cube.attrs["snapshot"],
+                "verdict": verdict.as_dict(),
+                "observed": observed,
+                "report": str(page) if page else None,
+            }
+        )
+        if not as_json:
+            _print_run(study, verdict, observed, page)
+    if as_json:
+        _print_json(told)
+    if any(each["verdict"]["outcome"] == "undecided" for each in told):
+        sys.exit(INCOMPLETE)
+
+
+@cli.command()
+@FILE
+@STORE
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=os.cpu_count() or 1,
+    show_default="cores",
+    help="For the expected time.",
+)
+@AS_JSON
+def plan(file: str, store: str, workers: int, as_json: bool) -> None:
+    """Say what `run` would do, what it would cost, and what its toys could show."""
+    from covsvc import api
+
+    plans = [api.plan(study, store, n_workers=workers) for study in api.load_studies(file)]
+    if as_json:
+        _print_json(plans)
+        return
+    for each in plans:
+        deficits = ", ".join(f"{deficit:.2g} at cl {cl}" for cl, deficit in each["smallest_deficit"].items())
+        lines = {
+            "cells": f"{each['cells']:,} x {each['columns']} columns (method at cl)",
+            "toys": f"{each['toys_per_cell']:,} a cell; {each['toys']:,} missing",
+            "tasks": f"{each['tasks']:,} of toys and {each['exact_rows']:,} of exact values are missing",
+            "expected time": f"{_duration(each['seconds'])} on {each['n_workers']} workers",
+            "memory": f"driver about {each['memory_mb']['driver']:,} MB, a worker {each['memory_mb']['worker']:,} MB",
+            "smallest deficit": f"{deficits}: what toys alone show of under-coverage, with 80 % power",
+        }
+        if each["new_columns"]:
+            lines["new columns"] = f"{', '.join(each['new_columns'])}: the toys of every cell are drawn again for them"
+        if not (each["tasks"] or each["exact_rows"]):
+            lines["to do"] = "nothing, the study is complete"
+        click.echo(each["study"])
+        for name, value in lines.items():
+            click.echo(f"  {name + ':':18}{value}")
+
+
+@cli.command()
+@click.argument("studies", nargs=-1, metavar="[STUDY]...")
+@STORE
+@AS_JSON
+def status(studies: tuple[str, ...], store: str, as_json: bool) -> None:
+    """Say how complete the stored studies are, what failed, and who works on them."""
+    from covsvc import api
+
+    found = [api.status(store, name) for name in studies or api.stored_studies(store)]
+    if as_json:
+        _print_json(found)
+        return
+    if not found:
+        _say(f"{store}: no studies stored yet; `covsvc run` stores them")
+    for each in found:
+        click.echo(f"{each['study']}: {each['blocks_done']:,} of {each['blocks']:,} blocks done, {each['toys']:,} toys")
+        click.echo(f"  snapshot {each['snapshot']}, {each['written_at']}")
+        if each["driver"]:
+            click.echo(f"  a driver works on it: {each['driver']}")
+        if each["blocks_failed"]:
+            click.echo(f"  {each['blocks_failed']:,} blocks failed; `covsvc run --retry-failed` draws them again")
+        for failure in each["failures"]:
+            click.echo(
+                f"    {failure['limit_method']} at {failure['cl']:g}: {failure['reason']} ({failure['cells']} cells)"
+            )
+
+
+@cli.command()
+@click.option("--n", "n", type=float, required=True, metavar="EVENTS", help="Observed events.")
+@click.option("--b", "b", type=float, required=True, metavar="EVENTS", help="Expected background events.")
+@click.option(
+    "--cl",
+    "levels",
+    type=float,
+    multiple=True,
+    default=(0.90,),
+    show_default=True,
+    help="Confidence level; may be repeated.",
+)
+@click.option(
+    "-m",
+    "--method",
+    "names",
+    multiple=True,
+    metavar="NAME[,OPTION=VALUE]...",
+    help="A limit method with its options; may be repeated; all that read counts unless given.",
+)
+@click.option("--coverage", is_flag=True, help="Add the exact coverage of each method there.")
+@click.option(
+    "--s-max",
+    type=float,
+    default=12.0,
+    show_default=True,
+    metavar="EVENTS",
+    help="With --coverage: the worst case is searched for 0 <= s <= s-max.",
+)
+@AS_JSON
+def limit(
+    n: float, b: float, levels: tuple[float, ...], names: tuple[str, ...], coverage: bool, s_max: float, as_json: bool
+) -> None:
+    r"""Set the limits on one observation by all methods, or some.
+
+    \b
+      covsvc limit --n 3 --b 5.5
+      covsvc limit --n 0 --b 3 -m feldman_cousins -m feldman_cousins,monotone_in_b=true --cl 0.95
+    """
+    from covsvc import api
+
+    methods = [_parse_method(name) for name in names] or api.readers_of("counting")
+    found = api.limits_on("counting", {"n": n, "b": b}, methods, list(levels), s_max=s_max if coverage else None)
+    if as_json:
+        _print_json(found)
+    else:
+        click.echo(f"n = {n:g} observed over b = {b:g}")
+        _print_table(_observed_table(found))
+
+
+@cli.command()
+@click.argument("study")
+@STORE
+@click.option("--out", default="report", show_default=True, metavar="FOLDER", help="Where the report goes.")
+@click.option("--at", default="main", show_default=True, metavar="SNAPSHOT", help="An older snapshot.")
+@click.option("--gate", is_flag=True, help="Exit 1 if a method breaks its promise, 3 if that is undecided.")
+@AS_JSON
+def report(study: str, store: str, out: str, at: str, gate: bool, as_json: bool) -> None:
+    """Write the report of a stored study: one HTML page, and its maps as PNG and SVG."""
+    from covsvc import api
+
+    cube = api.open_cube(store, study, at)
+    with _working(f"{study}: drawing the report"):
+        page = api.write_report(cube, out)
+    verdict = api.judge(api.summarize(cube))
+    if as_json:
+        _print_json({"study": study, "report": str(page), "verdict": verdict.as_dict()})
+    else:
+        click.echo(f"{study}: {verdict.outcome}. {verdict.sentence}")
+        click.echo(page)
+    if gate and verdict.outcome != "passed":
+        sys.exit(GATE_FAILED if verdict.outcome == "failed" else INCOMPLETE)
+
+
+@cli.command()
+@AS_JSON
+def methods(as_json: bool) -> None:
+    """List the installed limit methods: what they read, what they promise, their options."""
+    from covsvc import api
+
+    found = api.describe("methods")
+    if as_json:
+        _print_json(found)
+        return
+    for each in found:
+        sided = {"upper": "upper limit", "two": "two-sided interval"}[each["sided"]]
+        click.echo(
+            f"{each['name']}: {sided}, promises {each['promises']}, reads {', '.join(each['reads'])}{_options(each)}"
+        )
+        click.echo(f"    {each['summary']}")
+
+
+@cli.command()
+@AS_JSON
+def experiments(as_json: bool) -> None:
+    """List the installed experiments: what they give and their options."""
+    from covsvc import api
+
+    found = api.describe("experiments")
+    if as_json:
+        _print_json(found)
+        return
+    for each in found:
+        exact = "coverage is summed exactly" if each["enumerable"] else "coverage is known from toys"
+        click.echo(f"{each['name']}: gives {', '.join(each['gives'])}, {exact}{_options(each)}")
+        click.echo(f"    {each['summary']}")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line, and exit."""
+    try:
+        code = cli.main(arguments, prog_name="covsvc", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Abort:
+        _say("interrupted")
+        code = INTERRUPTED
+    except KeyboardInterrupt:
+        _say("interrupted")
+        code = INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = USAGE
+    except BrokenPipeError:  # whoever reads us has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = PASSED
+    except CovsvcError as error:
+        for line in str(error).splitlines():
+            _say(f"covsvc: {line}")
+        code = CLUSTER if isinstance(error, ClusterError) else INCOMPLETE if isinstance(error, TaskError) else USAGE
+    sys.exit(code if isinstance(code, int) else PASSED)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(_plain(value), indent=2, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can say: infinities and NaN as words and null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return value
+
+
+def _parse_method(told: str) -> dict[str, Any]:
+    import yaml
+
+    name, *options = told.split(",")
+    found = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise StudyError(
+                f"--method {told}: options are given as OPTION=VALUE, for example {name},monotone_in_b=true"
+            )
+        found[key.strip()] = yaml.safe_load(value)
+    return {"name": name.strip(), "options": found}
+
+
+def _announce(study: Study, left: Any) -> str:
+    if left.nothing:
+        return f"{study.name}: complete already, nothing to compute"
+    new = (
+        f"; new columns draw the toys again: {', '.join(left.new_columns)}" if left.stored and left.new_columns else ""
+    )
+    return (
+        f"{study.name}: {study.cells:,} cells, {len(study.columns)} columns; {left.toys:,} toys "
+        f"and {left.exact_rows:,} rows of exact values to compute{new}"
+    )
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[Progress], None]]:
+    """Yield what shows progress: a live bar on a terminal, a plain line now and then elsewhere."""
+    if sys.stderr.isatty():
+        from rich import progress as bar
+        from rich.console import Console
+
+        columns = (
+            bar.TextColumn("{task.description}"),
+            bar.BarColumn(),
+            bar.TextColumn("{task.fields[told]}"),
+        )
+        with bar.Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as shown:
+            task = shown.add_task(name, total=None, told="starting")
+            yield lambda at: shown.update(task, total=at.all_toys, completed=at.toys, told=_told(at))
+        return
+    last = [-math.inf]
+
+    def tell(at: Progress) -> None:
+        if at.toys == at.all_toys or time.monotonic() - last[0] > 5:
+            last[0] = time.monotonic()
+            _say(_told(at))
+
+    yield tell
+
+
+def _told(at: Progress) -> str:
+    rate = at.toys / at.seconds if at.seconds > 0 else 0.0
+    left = _duration((at.all_toys - at.toys) / rate) if rate else "?"
+    return f"{at.cells:.0f}/{at.all_cells} cells  {at.toys:,} toys  {rate:,.0f} toys/s  {left} left"
+
+
+@contextmanager
+def _working(what: str) -> Iterator[None]:
+    if sys.stderr.isatty():
+        from rich.console import Console
+
+        with Console(stderr=True).status(what):
+            yield
+    else:
+        _say(what)
+        yield
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def _print_run(study: Study, verdict: Any, observed: list[dict[str, Any]], page: Path | None) -> None:
+    click.echo(f"{study.name}: {verdict.outcome}. {verdict.sentence}")
+    if observed:
+        told = ", ".join(f"{key} = {value:g}" for key, value in (study.observed or {}).items())
+        click.echo(f"Limits on the observation {told} (events), and exact coverage:")
+        _print_table(_observed_table(observed))
+    else:
+        table = _table("method", "cl", "worst coverage", "at s_true", "b", "")
+        for each in verdict.findings:
+            numbers = f"{each.worst_coverage:.4f}", f"{each.s_true:.4g}", f"{each.b:g}"
+            table.add_row(each.limit_method, _level(each.cl), *numbers, each.outcome)
+        _print_table(table)
+    click.echo(verdict.smallest_deficit_sentence)
+    if page:
+        click.echo(f"Report: {page}")
+
+
+def _observed_table(rows: list[dict[str, Any]]) -> Table:
+    with_coverage, with_grid = "coverage" in rows[0], "worst_coverage" in rows[0]
+    heads = ["just above the limit", "worst at this b"] * with_coverage + [
+        "worst over the grid",
+        "found at (s, b)",
+    ] * with_grid
+    table = _table("method", "cl", "limit", *heads)
+    for row in rows:
+        cells = [row["limit_method"], _level(row["cl"]), _interval(row)]
+        if with_coverage:
+            cells += [_coverage(row["coverage"], row["cl"]), _coverage(row["worst_coverage_at_b"], row["cl"])]
+        if with_grid:
+            where = f"{row['worst_s_true']:.4g}, {row['worst_b']:g}" if math.isfinite(row["worst_b"]) else ""
+            cells += [_coverage(row["worst_coverage"], row["cl"]), where]
+        table.add_row(*cells)
+    return table
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    if row["status"] in ("empty", "failed"):
+        return str(row["status"])
+    lower = f"[{row['lower']:.4f}, " if row["sided"] == "two" else "< "
+    upper = "no limit" if row["status"] == "unbounded" else f"{row['upper']:.4f}"
+    return lower + upper + ("]" if row["sided"] == "two" else "")
+
+
+def _coverage(value: float, cl: float) -> str:
+    from covsvc.tally import ROUNDING
+
+    if math.isnan(value):
+        return ""
+    return f"{value:.4f}" + (" below cl" if value < cl - ROUNDING else "")
+
+
+def _level(cl: float) -> str:
+    return f"{cl:.2f}" if round(cl, 2) == cl else f"{cl:g}"
+
+
+def _options(described: Mapping[str, Any]) -> str:
+    told = ", ".join(f"{name}={value}" for name, value in described["options"].items())
+    return f"; options {told}" if told else ""
+
+
+def _table(*heads: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in heads:
+        table.add_column(head, no_wrap=bool(head), justify="left" if head in ("method", "") else "right")
+    return table
+
+
+def _print_table(table: Table) -> None:
+    from rich.console import Console
+
+    # off a terminal lines are not folded: another program reads them
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
