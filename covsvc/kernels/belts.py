@@ -319,11 +319,25 @@ def _crow_gardner_upper(n: int, alpha: float) -> float:
 
 
 @njit(cache=True)
+def _first_holding(length: int, below: int, nu: float, alpha: float) -> int:
+    """Return the smallest start <= below of a run of this length that does not cease to hold at nu or before."""
+    low = -1
+    high = below
+    while high - low > 1:
+        middle = (low + high) // 2
+        if falling_root(middle, middle + length - 1, alpha) <= nu:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+@njit(cache=True)
 def _crow_gardner_lowest(n: int, length: int, alpha: float, ceiling: float) -> float:
     """Return the smallest nu < ceiling whose shortest run has this length and ends at n or above, else `ceiling`."""
     a = max(n - length + 1, 0)
     nu = rising_root(a, a + length - 1, alpha)
-    shorter = max(a - 1, 0)
+    shorter = _first_holding(length - 1, a, nu, alpha) if length > 1 else 0
     while nu < ceiling:
         if length > 1:
             while falling_root(shorter, shorter + length - 2, alpha) <= nu:

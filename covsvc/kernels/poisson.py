@@ -18,26 +18,26 @@ FloatArray = NDArray[np.float64]
 _TINY = 1e-280  # below it Q(a, x) nears underflow, and its logarithm is taken from the continued fraction
 
 
-def mean_upper(n: ArrayLike, cl: float) -> FloatArray:
-    """Return the nu at which N <= n has probability 1 - cl.
+def mean_upper(n: ArrayLike, tail: float) -> FloatArray:
+    """Return the nu at which N <= n has probability `tail`.
 
     Parameters
     ----------
     n : array_like of int, shape (toy,)
         Observed events.
-    cl : float
-        Confidence level.
+    tail : float
+        Probability, not its complement, which would lose the digits of a small one.
 
     References
     ----------
     .. [1] I. Narsky, Nucl. Instrum. Meth. A 450 (2000) 444, Eq. 12.
     """
-    return np.asarray(special.gammainccinv(np.asarray(n) + 1.0, 1.0 - cl))
+    return np.asarray(special.gammainccinv(np.asarray(n) + 1.0, tail))
 
 
-def mean_lower(n: ArrayLike, cl: float) -> FloatArray:
-    """Return the nu at which N >= n has probability 1 - cl; 0 for n = 0."""
-    return np.asarray(special.gammaincinv(np.maximum(n, 1.0), 1.0 - cl)) * (np.asarray(n) > 0)
+def mean_lower(n: ArrayLike, tail: float) -> FloatArray:
+    """Return the nu at which N >= n has probability `tail`; 0 for n = 0."""
+    return np.asarray(special.gammaincinv(np.maximum(n, 1.0), tail)) * (np.asarray(n) > 0)
 
 
 def truncated_upper(a: NDArray[np.floating], b: ArrayLike, cl: float) -> FloatArray:

@@ -31,5 +31,5 @@ class Garwood:
 
     def limits(self, observed: Counts, cl: float) -> Limits:
         """Return the limits of each count, expected signal events."""
-        one_tail = 0.5 + 0.5 * cl
-        return two_sided(mean_lower(observed.n, one_tail) - observed.b, mean_upper(observed.n, one_tail) - observed.b)
+        tail = 0.5 * (1.0 - cl)
+        return two_sided(mean_lower(observed.n, tail) - observed.b, mean_upper(observed.n, tail) - observed.b)

@@ -28,4 +28,4 @@ class Poisson:
 
     def limits(self, observed: Counts, cl: float) -> Limits:
         """Return the limits of each count, expected signal events."""
-        return one_sided(mean_upper(observed.n, cl))
+        return one_sided(mean_upper(observed.n, 1.0 - cl))
