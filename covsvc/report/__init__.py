@@ -1,0 +1,5 @@
+"""The report: what the maps and the verdict say, as one page with its figures."""
+
+from covsvc.report.page import write_page
+
+__all__ = ["write_page"]

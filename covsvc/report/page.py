@@ -1,0 +1,154 @@
+"""The page: one file that needs nothing else, and the figures beside it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from covsvc.report import tables
+from covsvc.report.column import Column, columns
+from covsvc.report.coverage_map import draw_coverage
+from covsvc.report.notation import number
+from covsvc.report.picture import drawing, inline, save, write
+from covsvc.report.sigma_map import draw_sigma, sigma_range
+from covsvc.report.slices import draw_slices, slice_rows
+from covsvc.report.stems import unique_stems
+
+FIGURES = "figures"
+
+
+def write_page(
+    maps: xr.Dataset,
+    verdict: Mapping[str, Any],
+    folder: Path,
+    observed: Sequence[Mapping[str, Any]] = (),
+    progress: Callable[[str], None] | None = None,
+    curves: xr.Dataset | None = None,
+) -> Path:
+    """Write the report on `maps` and return the path of its page.
+
+    The page holds its figures; each is also in ``figures/`` as PNG and SVG:
+    ``coverage-<label>-<cl>``, ``sigma-<label>-<cl>`` and ``slices-<label>``.
+
+    Parameters
+    ----------
+    maps : Dataset
+        What the cube means, over (limit_method, cl, b, s_true); its attributes ``study``, ``methods`` and
+        ``provenance`` are JSON.
+    verdict : mapping
+        ``outcome``, ``sentence``, ``smallest_deficit``, ``smallest_deficit_sentence`` and ``findings``.
+    folder : Path
+        Made where it is missing.
+    observed : sequence of mapping
+        The limits on real data, with coverage.
+    progress : callable, optional
+        Told in a line what has been drawn.
+    curves : Dataset, optional
+        The exact saw-tooth: ``s`` and ``coverage`` over (limit_method, cl, b, point), padded with NaN.
+    """
+    folder = Path(folder)
+    (folder / FIGURES).mkdir(parents=True, exist_ok=True)
+    every = list(columns(maps))
+    stems = unique_stems(dict.fromkeys(column.label for column in every))
+    methods = _attribute(maps, "methods")
+    span = sigma_range(every)
+    sections = []
+    for label, group in itertools.groupby(every, key=lambda column: column.label):
+        sections.append(_section(list(group), stems[label], folder, span, curves) | methods.get(label, {}))
+        if progress is not None:
+            progress(f"drew {label} ({len(sections)}/{len(stems)})")
+    study = _attribute(maps, "study")
+    page = (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            study=study,
+            study_text=json.dumps(study, indent=2, ensure_ascii=False),
+            verdict=verdict,
+            deficit=number(verdict.get("smallest_deficit"), 2),
+            findings=tables.judged(verdict.get("findings", ())),
+            observed=tables.on_observation(observed),
+            summary=tables.summary(every, methods),
+            sections=sections,
+            stems=stems,
+            without_limit=tables.without_limit(every),
+            methods={label: dict(methods.get(label, {})) for label in stems},
+            provenance=_attribute(maps, "provenance"),
+            two_sided=any(method.get("sided") == "two" for method in methods.values()),
+        )
+    )
+    index = folder / "index.html"
+    write(index, page.encode())
+    return index
+
+
+def _section(
+    group: Sequence[Column], stem: str, folder: Path, span: tuple[float, float], curves: xr.Dataset | None
+) -> dict[str, Any]:
+    """Draw one method and return what the page says about it."""
+    levels = []
+    for column in group:
+        end = f"{stem}-{column.cl:.12g}"
+        levels.append(
+            {
+                "cl": f"{column.cl:.12g}",
+                "b": [f"{b:g}" for b in column.b],
+                "coverage": _put(
+                    partial(draw_coverage, column), f"coverage-{end}", folder, tables.describe_coverage(column)
+                ),
+                "coverage_cells": tables.coverage_cells(column),
+                "sigma": _put(
+                    partial(draw_sigma, column, *span), f"sigma-{end}", folder, tables.describe_sigma(column)
+                ),
+                "sigma_cells": tables.sigma_cells(column),
+            }
+        )
+    return {"label": group[0].label, "stem": stem, "levels": levels, "slices": _slices(group, stem, folder, curves)}
+
+
+def _slices(group: Sequence[Column], stem: str, folder: Path, curves: xr.Dataset | None) -> dict[str, Any]:
+    rows = slice_rows(group[0])
+    b = [f"{group[0].b[row]:g}" for row in rows]
+    described = (
+        f"Coverage of {group[0].label} against s_true at b = {', '.join(b)}, at cl = "
+        f"{' and '.join(f'{column.cl:.12g}' for column in group)}. The tables below hold the numbers."
+    )
+    inside, both = map(sum, zip(*(column.agreement() for column in group), strict=True))
+    return {
+        "picture": _put(partial(draw_slices, group, curves), f"slices-{stem}", folder, described),
+        "b": b,
+        "levels": [{"cl": f"{column.cl:.12g}", "cells": tables.toy_cells(column, rows)} for column in group],
+        "inside": inside,
+        "both": both,
+    }
+
+
+def _put(draw: Callable[[], Figure], name: str, folder: Path, described: str) -> dict[str, Any]:
+    """Draw a figure, write its files and return its element."""
+    with drawing():
+        figure = draw()
+        save(figure, folder / FIGURES / name)
+        return {"name": name, "svg": inline(figure, name, described)}
+
+
+def _attribute(maps: xr.Dataset, name: str) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads(maps.attrs.get(name, "{}"))
+    return said
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("covsvc.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

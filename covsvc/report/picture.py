@@ -1,0 +1,126 @@
+"""Figures as files, and as a part of a page."""
+
+from __future__ import annotations
+
+import io
+import re
+import secrets
+import threading
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+STYLE: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.labelsize": 9,
+    "axes.linewidth": 0.7,
+    "axes.unicode_minus": True,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "path.simplify": True,
+    "savefig.bbox": "standard",
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "covsvc",
+    "svg.image_inline": True,
+    "text.usetex": False,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+}
+PNG_DPI, SVG_DPI = 160, 220
+
+_DRAWING = threading.Lock()
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw in the style of the report; one thread at a time, since matplotlib's style is global."""
+    with _DRAWING, matplotlib.rc_context(STYLE):
+        yield
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Write `figure` as `stem`.png and `stem`.svg, the same bytes every time.
+
+    Letters are drawn as paths: the file looks the same where our font is missing.
+    """
+    for suffix, dpi, metadata in ((".png", PNG_DPI, {"Software": None}), (".svg", SVG_DPI, {"Date": None})):
+        write(stem.with_name(stem.name + suffix), _render(figure, suffix, dpi, metadata, "path"))
+
+
+def inline(figure: Figure, name: str, described: str) -> str:
+    """Return `figure` as an svg element for a page.
+
+    Parameters
+    ----------
+    figure : Figure
+        Its letters stay text, which is small and can be searched.
+    name : str
+        What the element's ids begin with; another one for each figure of the page.
+    described : str
+        The text that stands for the figure where it cannot be seen.
+    """
+    markup = _render(figure, ".svg", SVG_DPI, {"Date": None}, "none")
+    root = ET.fromstring(markup)  # noqa: S314
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if _bare(child.tag) in ("metadata", "style"):
+                parent.remove(child)
+    used = set(re.findall(rb'(?:url\(#|href="#)([^")]+)', markup))
+    for element in root.iter():
+        element.tag = _bare(element.tag)
+        element.attrib = {_bare(key): _shorten(_bare(key), value) for key, value in element.items()}
+        if "id" in element.attrib and element.attrib["id"].encode() not in used:
+            del element.attrib["id"]
+        for key in element.attrib.keys() & {"id", "href", "clip-path", "style"}:
+            element.attrib[key] = _rename(key, element.attrib[key], name)
+        if element.attrib.get("transform", "").startswith("rotate(-0 "):
+            del element.attrib["transform"]
+        if element.tag != "text":
+            element.text = (element.text or "").strip()
+        element.tail = None
+    root.attrib = {"role": "img", "aria-label": described, "viewBox": root.attrib["viewBox"]}
+    return ET.tostring(root, encoding="unicode")
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write the file at once: a reader finds the old one or the new one."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _render(figure: Figure, suffix: str, dpi: int, metadata: dict[str, None], letters: str) -> bytes:
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": letters}):
+        figure.savefig(buffer, format=suffix[1:], dpi=dpi, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _bare(name: str) -> str:
+    return name.rpartition("}")[2]
+
+
+def _shorten(key: str, value: str) -> str:
+    if key == "style":
+        # the page names the fonts once
+        return re.sub(r"font-family:[^;]*;? *", "", value)
+    if key in ("d", "x", "y"):
+        value = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), value)
+    return " ".join(value.split()) if key == "d" else value.replace("\n", "")
+
+
+def _rename(key: str, value: str, name: str) -> str:
+    if key == "id":
+        return f"{name}-{value}"
+    if key == "href":
+        return f"#{name}-{value[1:]}" if value.startswith("#") else value
+    return value.replace("url(#", f"url(#{name}-")

@@ -1,0 +1,163 @@
+"""The tables of the page, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from covsvc.contracts import FloatArray
+from covsvc.report.column import RATES, BoolArray, Column
+from covsvc.report.notation import NOTHING, number, percent, probability, rate
+
+SIDES = {"upper": "upper limit", "two": "two-sided, not comparable at equal cl"}
+PROMISES = {"at_least": "at least cl", "asymptotic": "cl asymptotically", "nothing": "nothing"}
+SOURCES = {"exact": "exact", "exact at the grid": "exact, grid only", "toys at the grid": "toys, grid only"}
+ORDER = ("broken", "undecided", "kept", "reported")
+
+
+def place(s_true: Any, b: Any) -> str:
+    """Say where on the grid."""
+    return f"s_true = {number(s_true)}, b\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{number(b)}"
+
+
+def summary(columns: Sequence[Column], methods: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return a row a method and confidence level: how low, how often, how strong, how often no limit."""
+    rows = []
+    for column in columns:
+        method, worst = methods.get(column.label, {}), column.worst
+        known, below = int(column.known.sum()), int(column.below.sum())
+        under = int((column.under & column.known).sum())
+        row = {
+            "label": column.label,
+            "cl": number(column.cl, 12),
+            "kind": SIDES.get(str(method.get("sided")), NOTHING),
+            "two": "two" if method.get("sided") == "two" else "",
+            "promise": PROMISES.get(str(method.get("promises")), NOTHING),
+            "worst": probability(worst.value, column.cl) if worst else NOTHING,
+            "low": "low" if worst and worst.value < column.cl - 1e-9 else "",
+            "where": f"{place(worst.s_true, worst.b)} ({SOURCES[worst.source]})" if worst else "",
+            "below": percent(below, known),
+            "cells": f"{below} of {known}" if known else "",
+            "under": str(under) if known else NOTHING,
+            "sigma": number(column.median_sigma, 3),
+        }
+        rows.append(row | {status: rate(column.rate(status).value) for status in RATES})
+    return rows
+
+
+def without_limit(columns: Sequence[Column]) -> list[dict[str, str]]:
+    """Return a row for each method, confidence level and status that occurs: how often at most, and where."""
+    rows = []
+    for column in columns:
+        for status in RATES:
+            highest = column.rate(status)
+            if highest.value > 0:
+                where = place(highest.s_true, highest.b)
+                row = {"label": column.label, "cl": number(column.cl, 12), "status": status}
+                rows.append(row | {"rate": rate(highest.value), "where": where})
+    return rows
+
+
+def judged(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return a row a finding of the verdict: broken promises first."""
+    rows = [
+        {
+            "label": str(finding["limit_method"]),
+            "cl": number(finding["cl"], 12),
+            "outcome": str(finding["outcome"]),
+            "promise": PROMISES.get(str(finding.get("promises")), NOTHING),
+            "worst": probability(finding.get("worst_coverage"), float(finding["cl"])),
+            "where": place(finding.get("s_true"), finding.get("b")),
+            "sentence": str(finding.get("sentence", "")),
+        }
+        for finding in findings
+    ]
+    return sorted(rows, key=lambda row: ORDER.index(row["outcome"]) if row["outcome"] in ORDER else len(ORDER))
+
+
+def on_observation(observed: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return a row for each limit on the observation, with the coverage of the method beside it."""
+    said = {"empty": "empty: no s ≥ 0 is accepted", "failed": "failed: no limit"}
+    rows = []
+    for limit in observed:
+        cl, status = float(limit["cl"]), str(limit.get("status", "ok"))
+        row = {
+            "label": str(limit["limit_method"]),
+            "cl": number(cl, 12),
+            "same": "",
+            "limit": said.get(status) or f"[{number(limit.get('lower'))}, {number(limit.get('upper'))}]",
+            "status": "" if status == "ok" else status,
+            "seen": f"n = {number(limit.get('n'), 12)}, b = {number(limit.get('b'))}",
+            "worst_where": place(limit.get("worst_s_true"), limit.get("worst_b")),
+        }
+        coverages = ("coverage", "worst_coverage_at_b", "worst_coverage")
+        rows.append(row | {name: probability(limit.get(name), cl) for name in coverages})
+    if len({row["seen"] for row in rows}) == 1:
+        rows = [row | {"same": "same"} for row in rows]
+    return rows
+
+
+def coverage_cells(column: Column) -> list[tuple[str, list[str]]]:
+    """Return the coverage map in words: s_true and its values over b, ``*`` where under-coverage is significant."""
+    stars = np.where(column.under & column.known, "*", "")
+    return _rows(column, [[probability(value, column.cl) for value in row] for row in column.coverage.tolist()], stars)
+
+
+def sigma_cells(column: Column) -> list[tuple[str, list[str]]]:
+    """Return the map of sigma_Med/sigma_True in words."""
+    return _rows(column, [[number(value, 3) for value in row] for row in column.sigma.tolist()])
+
+
+def toy_cells(column: Column, rows: Sequence[int]) -> list[tuple[str, list[str]]]:
+    """Return what the toys say in these rows of b, with the interval."""
+    toys, low, high = (column.values(name)[rows] for name in ("coverage", "coverage_low", "coverage_high"))
+    cells = [
+        [f"{value:.4f} ({first:.4f}–{last:.4f})" if np.isfinite(value) else NOTHING for value, first, last in row]
+        for row in np.stack([toys, low, high], axis=-1).tolist()
+    ]
+    return _rows(column, cells)
+
+
+def describe_coverage(column: Column) -> str:
+    """Say in a sentence what the coverage map shows."""
+    known, under = int(column.known.sum()), int((column.under & column.known).sum())
+    said = f"Map of the coverage of {column.label} at cl = {column.cl:.12g} over {_extent(column)}."
+    if not known:
+        return said + " It has no values."
+    lowest, where = _extreme(column, column.coverage, column.known, np.argmin)
+    highest, _ = _extreme(column, column.coverage, column.known, np.argmax)
+    below = int(column.below.sum())
+    return (
+        f"{said} From {probability(lowest, column.cl)} at {where} to {probability(highest)}; {below} of {known} cells "
+        f"below cl, {under} of them significantly. The table below holds the numbers."
+    )
+
+
+def describe_sigma(column: Column) -> str:
+    """Say in a sentence what the map of sigma_Med/sigma_True shows."""
+    said = f"Map of sigma_Med/sigma_True of {column.label} at cl = {column.cl:.12g} over {_extent(column)}."
+    finite = np.isfinite(column.sigma)
+    if not finite.any():
+        return said + " It has no values."
+    lowest, where = _extreme(column, column.sigma, finite, np.argmin)
+    highest, there = _extreme(column, column.sigma, finite, np.argmax)
+    said = f"{said} From {number(lowest, 3)} at {where} to {number(highest, 3)} at {there}."
+    return f"{said} The table below holds the numbers."
+
+
+def _rows(column: Column, cells: list[list[str]], marks: Any = None) -> list[tuple[str, list[str]]]:
+    marked = cells if marks is None else np.char.add(np.array(cells, dtype=str), marks).tolist()
+    return [(f"{s:g}", list(row)) for s, row in zip(column.s_true.tolist(), zip(*marked, strict=True), strict=True)]
+
+
+def _extent(column: Column) -> str:
+    s, b = column.s_true, column.b
+    return f"s_true from {s[0]:g} to {s[-1]:g} and b from {b[0]:g} to {b[-1]:g}"
+
+
+def _extreme(column: Column, values: FloatArray, known: BoolArray, choose: Any) -> tuple[float, str]:
+    cells = np.argwhere(known)
+    row, node = cells[choose(values[known])]
+    return float(values[row, node]), place(column.s_true[node], column.b[row])

@@ -1,0 +1,293 @@
+"""The page and its files."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from covsvc.report import write_page
+
+ODD, SCRIPT = "feldman_cousins(monotone_in_b=True)", '<script>alert("$x$")</script>'
+KINDS = {"classical": "upper", ODD: "two", SCRIPT: "low"}
+OBSERVED = [
+    {
+        "limit_method": "classical",
+        "cl": 0.9,
+        "lower": 0.0,
+        "upper": 2.4171,
+        "status": "ok",
+        "n": 3,
+        "b": 5.5,
+        "coverage": 0.9134,
+        "worst_coverage_at_b": 0.9,
+        "worst_coverage": 0.89999,
+        "worst_s_true": 0.25,
+        "worst_b": 5.5,
+    },
+    {"limit_method": ODD, "cl": 0.9, "lower": 0.0, "upper": 0.0, "status": "empty", "n": 3, "b": 5.5},
+    {"limit_method": SCRIPT, "cl": 0.9, "lower": 0.0, "upper": np.inf, "status": "unbounded", "n": 3, "b": 5.5},
+]
+
+
+class Elements(HTMLParser):
+    """The start tags of a page, its words, and the tags that were left open."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.words, self.open = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "img", "br", "input"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def values(self, name):
+        return [said[name] for _, said in self.tags if name in said]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, make_maps, make_curves, make_verdict):
+    maps = make_maps(KINDS, cl=(0.9, 0.95), b=(0.0, 3.0, 5.5))
+    told = []
+    folder = tmp_path_factory.mktemp("report")
+    curves = make_curves(maps, KINDS)
+    index = write_page(maps, make_verdict(maps), folder, OBSERVED, told.append, curves=curves)
+    assert told[-1].endswith("(3/3)")
+    return index
+
+
+@pytest.fixture(scope="module")
+def text(page):
+    return page.read_text()
+
+
+@pytest.fixture(scope="module")
+def elements(text):
+    return Elements(text)
+
+
+@pytest.fixture(scope="module")
+def words(elements):
+    return " ".join(" ".join(elements.words).split())
+
+
+def write_small(make_maps, make_verdict, folder, change=lambda maps: maps, **grid):
+    grid = {"cl": (0.9,), "b": (0.0, 3.0), "s_true": (0.0, 1.0, 2.0)} | grid
+    maps = change(make_maps({"classical": "upper"}, **grid))
+    return write_page(maps, make_verdict(maps), folder).read_text()
+
+
+def test_page_needs_no_other_file(text, elements):
+    tags = {tag for tag, _ in elements.tags}
+    assert not tags & {"link", "script", "img", "iframe", "object", "embed", "base"}
+    assert not re.search(r"https?://|@import|//cdn", text)
+    assert all(source.startswith(("#", "figures/", "data:")) for source in elements.values("href"))
+    assert not re.search(r"url\((?!#)", text)
+
+
+def test_every_map_has_its_png_and_svg(page, elements):
+    figures = page.parent / "figures"
+    names = {path.name for path in figures.iterdir()}
+    for shown in ("coverage", "sigma"):
+        for cl in ("0.9", "0.95"):
+            assert {f"{shown}-classical-{cl}.png", f"{shown}-classical-{cl}.svg"} <= names
+    assert len(names) == 2 * (3 * 2 * 2 + 3)
+    linked = {href.removeprefix("figures/") for href in elements.values("href") if href.startswith("figures/")}
+    assert linked == names
+
+
+def test_nothing_partial_is_left_behind(page):
+    assert not [path for path in page.parent.rglob("*") if path.suffix == ".part"]
+
+
+def test_ids_are_unique_and_links_find_them(elements):
+    ids = elements.values("id")
+    assert len(ids) == len(set(ids))
+    wanted = [href[1:] for href in elements.values("href") if href.startswith("#")]
+    wanted += re.findall(r"url\(#([^)]+)\)", " ".join(str(said) for _, said in elements.tags))
+    assert set(wanted) <= set(ids)
+
+
+def test_tags_are_closed(elements):
+    assert not elements.open
+
+
+def test_headings_come_in_order(elements):
+    levels = [int(tag[1]) for tag, _ in elements.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+def test_figures_are_described_and_tables_have_captions(elements):
+    drawn = [said for tag, said in elements.tags if tag == "svg"]
+    assert len(drawn) == 3 * 2 * 2 + 3
+    assert all(said["role"] == "img" and len(said["aria-label"]) > 40 for said in drawn)
+    count = [tag for tag, _ in elements.tags]
+    assert count.count("table") == count.count("caption")
+    assert all("scope" in said for tag, said in elements.tags if tag == "th")
+
+
+def test_verdict_is_said_in_words(words):
+    assert "✗ FAILED" in words
+    assert "2 of 6 promises are broken: the worst coverage is 0.6321." in words
+    assert "0.016 smallest deficit" in words
+    assert "With 10000 toys in each of 600 cells" in words
+
+
+def test_tables_say_the_numbers_of_the_maps(words, make_maps):
+    maps = make_maps(KINDS, cl=(0.9, 0.95), b=(0.0, 3.0, 5.5))
+    worst = float(maps["worst_coverage"].sel(limit_method=SCRIPT, cl=0.9).min())
+    assert f"{worst:.4f}" in words
+    cell = float(maps["exact_coverage"].sel(limit_method="classical", cl=0.95, b=3.0, s_true=2.5))
+    assert f"{cell:.4f}" in words
+    median = maps["exact_sigma_med_over_true"].sel(limit_method=ODD, cl=0.9, s_true=slice(0.1, None)).median()
+    assert f"{float(median):.3g} two-sided, not comparable at equal cl" in words
+
+
+def test_observation_stands_beside_its_coverage(words):
+    assert "[0, 2.417] 0.9134 0.9000 0.89999" in words
+    assert "empty: no s ≥ 0 is accepted" in words
+    assert "[0, ∞] unbounded" in words
+
+
+def test_provenance_and_study_are_shown(words):
+    for said in ("ZX81ABC", "2424517", '"seed": 1999', "3f9a5c0d77", "monotone_in_b = True"):
+        assert said in words
+
+
+def test_odd_labels_stay_text(text, elements, words):
+    assert "<script" not in text
+    assert ODD in words
+    assert SCRIPT in words
+    assert any(SCRIPT in label for label in elements.values("aria-label"))
+
+
+def test_page_without_observation_or_toys_or_curves(make_maps, make_verdict, tmp_path):
+    def without_toys(maps):
+        names = [name for name in maps if name.startswith(("coverage", "p_", "sigma", "upper"))]
+        return maps.assign({name: maps[name] * np.nan for name in names} | {"n_toys": maps["n_toys"] * 0})
+
+    words = " ".join(Elements(write_small(make_maps, make_verdict, tmp_path, without_toys)).words)
+    assert "Limits on the observation" not in words
+    assert "exact, at the grid" in words
+    assert "Exact coverage inside" not in words
+
+
+def test_page_from_toys_alone(make_maps, make_verdict, tmp_path):
+    words = " ".join(Elements(write_small(make_maps, make_verdict, tmp_path, exact=False)).words)
+    assert "toys, grid only" in words
+    assert "coverage at cl = 0.9 (toys)" in words
+
+
+def test_holes_are_shown_as_holes(make_maps, make_verdict, tmp_path):
+    def cut(maps):
+        hole = (maps["s_true"] == 2.0) & (maps["b"] == 3.0)
+        names = [name for name in maps if "s_true" in maps[name].dims and maps[name].dtype.kind == "f"]
+        return maps.assign({name: maps[name].where(~hole) for name in names})
+
+    words = " ".join(Elements(write_small(make_maps, make_verdict, tmp_path, cut)).words)
+    assert "Grey: no value (1)." in words
+    assert "–" in words
+
+
+def test_page_without_any_value(make_maps, make_verdict, tmp_path):
+    def nothing(maps):
+        under = xr.zeros_like(maps["under_significant"])
+        return (maps * np.nan).assign(under_significant=under).assign_attrs(maps.attrs)
+
+    text = write_small(make_maps, make_verdict, tmp_path, nothing)
+    assert "It has no values." in text
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"b": (3.0,)},
+        {"s_true": (2.0,)},
+        {"s_true": (0.0,)},
+        {"b": (3.0,), "s_true": (2.0,)},
+        {"s_true": (0.01, 0.1, 1.0, 10.0), "b": (5.5, 0.5)},
+    ],
+    ids=["one row", "one column", "only s_true = 0", "one cell", "irregular"],
+)
+def test_odd_grids_are_drawn(make_maps, make_verdict, tmp_path, grid):
+    write_small(make_maps, make_verdict, tmp_path, **grid)
+    assert len(list((tmp_path / "figures").iterdir())) == 6
+
+
+def test_unbounded_medians_are_crossed(make_maps, make_verdict, tmp_path):
+    def unbounded(maps):
+        return maps.assign(exact_sigma_med_over_true=maps["exact_sigma_med_over_true"].where(maps["b"] < 1, np.inf))
+
+    words = " ".join(Elements(write_small(make_maps, make_verdict, tmp_path, unbounded)).words)
+    assert "Crossed: unbounded" in words
+
+
+def test_labels_with_one_stem_do_not_overwrite_each_other(make_maps, make_verdict, tmp_path):
+    maps = make_maps({"a b": "upper", "a?b": "low", "A-B": "two"}, cl=(0.9,), b=(0.0, 3.0), s_true=(0.0, 1.0))
+    elements = Elements(write_page(maps, make_verdict(maps), tmp_path).read_text())
+    assert len(list((tmp_path / "figures").iterdir())) == 3 * 6
+    assert len(elements.values("id")) == len(set(elements.values("id")))
+
+
+def test_same_maps_give_the_same_bytes(make_maps, make_verdict, tmp_path):
+    for folder in ("once", "twice"):
+        write_small(make_maps, make_verdict, tmp_path / folder)
+    once, twice = (sorted((tmp_path / folder).rglob("*.*")) for folder in ("once", "twice"))
+    assert [path.read_bytes() for path in once] == [path.read_bytes() for path in twice]
+
+
+def test_passed_and_undecided_are_words(make_maps, make_verdict, tmp_path):
+    maps = make_maps({"classical": "upper"}, cl=(0.9,), b=(0.0,), s_true=(0.0, 1.0))
+    for outcome, word in (("passed", "✓ PASSED"), ("undecided", "? UNDECIDED")):
+        verdict = make_verdict(maps, outcome) | {"smallest_deficit": float("nan")}
+        assert word in write_page(maps, verdict, tmp_path).read_text()
+
+
+def test_maps_are_not_changed(make_maps, make_verdict, tmp_path):
+    maps = make_maps({"classical": "upper"}, cl=(0.9,), b=(3.0, 0.0), s_true=(0.0, 1.0))
+    before = maps.copy(deep=True)
+    write_page(maps, make_verdict(maps), tmp_path)
+    xr.testing.assert_identical(maps, before)
+    assert json.loads(maps.attrs["study"])["name"] == "by-hand"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_browser_shows_the_page_without_the_network(page, scheme):
+    from playwright.sync_api import sync_playwright
+
+    asked, said = [], []
+    with sync_playwright() as started:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = started.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
+        context = browser.new_context(offline=True, color_scheme=scheme, viewport={"width": 390, "height": 800})
+        tab = context.new_page()
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.goto(page.as_uri())
+        assert tab.locator("h1").is_visible()
+        assert tab.locator("svg[role=img]").first.is_visible()
+        overflow = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        browser.close()
+    assert overflow == 0
+    assert all(url.startswith(("file://", "data:")) for url in asked)
+    assert said == []
