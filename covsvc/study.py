@@ -434,22 +434,23 @@ def read_studies(path: str | Path) -> tuple[Study, ...]:
         raise StudyError(f"{path}{where}: no YAML: {error.problem or error.context}") from None
     except yaml.YAMLError as error:
         raise StudyError(f"{path}: no YAML: {error}") from None
-    studies, reasons = [], []
+    studies: list[Study] = []
+    reasons: list[tuple[yaml.Mark, str]] = []
     for node in nodes:
-        twice = _keys_twice(node)
-        reasons += [f"{path}:{_at(key)}: {key.value}: the key stands twice" for key in twice]
+        reasons += [(key.start_mark, f"{key.value}: the key stands twice") for key in _keys_twice(node)]
         try:
-            studies.append(study_of(_Loader("").construct_document(node)))
+            study = study_of(_Loader("").construct_document(node))
         except _RefusedError as refused:
-            reasons += [f"{path}:{_at(_locate(node, at))}: {message}" for at, message in refused.reasons]
+            reasons += [(_locate(node, at).start_mark, message) for at, message in refused.reasons]
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-            reasons.append(f"{path}{where}: {error.problem}")
-    names = [study.name for study in studies]
-    reasons += [f"{path}: two studies are named {name!r}" for name in sorted({n for n in names if names.count(n) > 1})]
+            reasons.append((error.problem_mark or node.start_mark, str(error.problem)))
+        else:
+            if study.name in [each.name for each in studies]:
+                reasons.append((node.start_mark, f"name: two studies are named {study.name!r}"))
+            studies.append(study)
     if reasons:
-        raise StudyError("\n".join(reasons))
+        reasons.sort(key=lambda reason: (reason[0].line, reason[0].column))
+        raise StudyError("\n".join(f"{path}:{mark.line + 1}:{mark.column + 1}: {told}" for mark, told in reasons))
     if not studies:
         raise StudyError(f"{path}: no study in the file; see `covsvc run --help` for one")
     return tuple(studies)
@@ -523,7 +524,3 @@ def _keys_twice(node: yaml.Node) -> Iterator[yaml.Node]:
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
             yield from _keys_twice(value)
-
-
-def _at(node: yaml.Node) -> str:
-    return f"{node.start_mark.line + 1}:{node.start_mark.column + 1}"

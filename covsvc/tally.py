@@ -172,9 +172,11 @@ class Counter:
             self._digest[column, cell] = digests
         else:
             self._digest[column, cell, block] = digests[0]
-        held = np.bincount(told.bins[total > 0] + 1, weights=total[total > 0]).astype(np.int64)
-        bins = np.flatnonzero(held[1:])
-        self._bins.append(np.stack([np.full_like(bins, column), np.full_like(bins, cell), bins, held[1:][bins]]))
+        drawn = (total > 0) & (told.bins >= 0)
+        bins, where = np.unique(told.bins[drawn], return_inverse=True)
+        count = np.zeros(len(bins), np.int64)
+        np.add.at(count, where, total[drawn])
+        self._bins.append(np.stack([np.full_like(bins, column), np.full_like(bins, cell), bins, count]))
 
     def fail(self, column: int, cell: int, reason: str, block: int | None = None) -> None:
         """Record that the blocks, or one `block`, of a column failed in a cell; they add nothing to the counts."""

@@ -77,7 +77,8 @@ def trace(
         Ascending in s; a jump stands twice, first from below.
     """
     ends = _jumps(limits, 0.0, s_max)
-    curve = [(s, side == "above", covered) for s, side, covered in _pieces(limits, ends, 0.0, s_max)]
+    sides = _pieces(limits, ends, 0.0, s_max)
+    curve = [(s, side == "above", covered) for s, side, covered in sides if side != "at"]
     curve += [(s, False, limits.cover(s)) for s in np.linspace(0.0, s_max, points) if s not in ends]
     curve.sort(key=lambda point: point[:2])
     s = np.array([point[0] for point in curve])

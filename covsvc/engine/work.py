@@ -14,7 +14,7 @@ from covsvc.engine.exact import find_worst
 from covsvc.errors import TaskError
 from covsvc.kernels.outcomes import sum_outcomes
 from covsvc.registry import view_for
-from covsvc.study import ExperimentSpec, Row, Task
+from covsvc.study import Column, ExperimentSpec, Row, Task
 from covsvc.tally import EXACT, Counter, ExactTally, Tally, Told
 
 MOST_OUTCOMES = 1_000_000
@@ -23,16 +23,34 @@ MOST_OUTCOMES = 1_000_000
 
 @dataclass(frozen=True)
 class Table:
-    """The limits of one column on the counts first, first + 1, ... at one b, or the reason why there are none."""
+    """The limits of one column on the counts first, first + 1, ..., or the reason why there are none.
+
+    Attributes
+    ----------
+    view : int
+        Which view of the experiment the column reads.
+    b : float
+        The background that the analyst believes in, expected events.
+    """
 
     view: int
+    b: float
     first: int
     told: Told | str
 
-    def reaching(self, method: LimitMethod, cl: float, b: float, low: int, high: int) -> Table:
-        """Return a table that holds the counts low..high too."""
-        last = self.first - 1 + (0 if isinstance(self.told, str) else len(self.told.bins))
-        return _table(method, cl, self.view, min(low, self.first), max(high, last), b)
+    @classmethod
+    def of(cls, column: Column, view: int, b: float, first: int, last: int) -> Table:
+        """Set the limits of a column on the counts first..last."""
+        return cls(view, b, first, _tell(column.spec.build(), Counts(np.arange(first, last + 1), b), column.cl))
+
+    def reaching(self, column: Column, low: int, high: int) -> Table:
+        """Return a table that holds the counts low..high, too."""
+        if isinstance(self.told, str):
+            return self
+        last = self.first + len(self.told.bins) - 1
+        if self.first <= low and high <= last:
+            return self
+        return Table.of(column, self.view, self.b, min(low, self.first), max(high, last))
 
 
 @dataclass(frozen=True)
@@ -59,11 +77,10 @@ def make_tables(row: Row) -> Tables:
     if hasattr(experiment, "outcomes"):
         ends = [experiment.outcomes(s_true, row.b)[0] for s_true in (row.s_true[0], row.s_true[-1])]
         for column in row.columns:
-            method = column.spec.build()
-            view = _view(method, experiment)
+            view = _view(column.spec.build(), experiment)
             low, high = ends[0][view], ends[1][view]
             if isinstance(low, Counts) and isinstance(low.b, float) and _is_run(low.n) and _is_run(high.n):
-                tables[column.key] = _table(method, column.cl, view, int(low.n[0]), int(high.n[-1]), low.b)
+                tables[column.key] = Table.of(column, view, low.b, int(low.n[0]), int(high.n[-1]))
     return Tables(row.source.experiment, row.b, tables, time.thread_time() - begun)
 
 
@@ -97,20 +114,30 @@ def sum_exactly(row: Row, tables: Tables, *, search: bool = True) -> ExactTally:
 
 
 def run_task(task: Task, tables: Tables) -> Tally:
-    """Draw the toys of `task` and tally the limits that each of its columns sets."""
+    """Draw the toys of `task` and tally the limits that each of its columns sets.
+
+    A column whose limits are in `tables` sees histograms of counts; any other sees toy by toy.
+    """
     begun = time.thread_time()
     experiment = task.source.experiment.build()
     counter = Counter(task.columns, task.b, task.s_true, task.start, task.stop)
     looked_up = {index: tables.of[each.key] for index, each in enumerate(task.columns) if each.key in tables.of}
     views = {table.view for table in looked_up.values()}
-    toy_by_toy = [(index, column.spec.build()) for index, column in enumerate(task.columns) if index not in looked_up]
+    toy_by_toy = {index: each.spec.build() for index, each in enumerate(task.columns) if index not in looked_up}
     for cell, s_true in enumerate(task.s_true):
         histograms: dict[int, list[IntArray]] = {view: [] for view in views}
+        lost: list[tuple[int, str]] = []
         for block, rng in enumerate(task.source.blocks(s_true, task.b, task.start, task.stop)):
-            toys = experiment.toys(s_true, task.b, task.source.toys_per_block, rng)
-            for view in views:
-                histograms[view].append(np.bincount(toys[view].n))
-            for index, method in toy_by_toy:
+            try:
+                toys = experiment.toys(s_true, task.b, task.source.toys_per_block, rng)
+            except Exception as error:  # an experiment may raise anything: its block fails, the others go on
+                lost.append((block, f"{type(error).__name__}: {error}"))
+                for drawn in histograms.values():
+                    drawn.append(np.zeros(0, np.int64))
+                continue
+            for view, drawn in histograms.items():
+                drawn.append(np.bincount(toys[view].n))
+            for index, method in toy_by_toy.items():
                 told = _tell(method, toys[_view(method, experiment)], task.columns[index].cl)
                 if isinstance(told, str):
                     counter.fail(index, cell, told, block)
@@ -119,14 +146,14 @@ def run_task(task: Task, tables: Tables) -> Tally:
         counted = {view: _pad(drawn) for view, drawn in histograms.items()}
         for index, table in looked_up.items():
             low, weights = counted[table.view]
-            column = task.columns[index]
-            if not _holds(table, low, weights):
-                background = float(toys[table.view].b)
-                table = table.reaching(column.spec.build(), column.cl, background, low, low + weights.shape[1] - 1)
-            if isinstance(table.told, str):
-                counter.fail(index, cell, table.told)
+            reaching = table.reaching(task.columns[index], low, low + weights.shape[1] - 1)
+            if isinstance(reaching.told, str):
+                counter.fail(index, cell, reaching.told)
             else:
-                counter.add(index, cell, table.told, _align(weights, low, table, len(table.told.bins)))
+                counter.add(index, cell, reaching.told, _align(weights, low - reaching.first, len(reaching.told.bins)))
+        for block, reason in lost:
+            for index in range(len(task.columns)):
+                counter.fail(index, cell, reason, block)
     return counter.tally(time.thread_time() - begun)
 
 
@@ -162,10 +189,6 @@ def _tell(method: LimitMethod, observed: Any, cl: float) -> Told | str:
         return f"{type(error).__name__}: {error}"
 
 
-def _table(method: LimitMethod, cl: float, view: int, first: int, last: int, b: float) -> Table:
-    return Table(view, first, _tell(method, Counts(np.arange(first, last + 1), b), cl))
-
-
 def _view(method: LimitMethod, experiment: Experiment) -> int:
     view = view_for(method.reads, experiment.gives)
     if view is None:
@@ -179,20 +202,16 @@ def _is_run(n: IntArray) -> bool:
 
 def _pad(histograms: list[IntArray]) -> tuple[int, IntArray]:
     """Return the lowest count drawn and the histograms from there on, shape (block, count)."""
-    low = min(int(np.flatnonzero(drawn)[0]) for drawn in histograms)
-    weights = np.zeros((len(histograms), max(map(len, histograms)) - low), np.int64)
+    low = min((int(np.flatnonzero(drawn)[0]) for drawn in histograms if len(drawn)), default=0)
+    weights = np.zeros((len(histograms), max(max(map(len, histograms)) - low, 0)), np.int64)
     for block, drawn in enumerate(histograms):
-        weights[block, : len(drawn) - low] = drawn[low:]
+        if len(drawn):
+            weights[block, : len(drawn) - low] = drawn[low:]
     return low, weights
 
 
-def _holds(table: Table, low: int, weights: IntArray) -> bool:
-    if isinstance(table.told, str):
-        return True
-    return table.first <= low and low + weights.shape[1] <= table.first + len(table.told.bins)
-
-
-def _align(weights: IntArray, low: int, table: Table, size: int) -> IntArray:
+def _align(weights: IntArray, start: int, size: int) -> IntArray:
+    """Return the histograms over a table of `size` counts, theirs beginning at its `start`."""
     aligned = np.zeros((len(weights), size), np.int64)
-    aligned[:, low - table.first : low - table.first + weights.shape[1]] = weights
+    aligned[:, start : start + weights.shape[1]] = weights
     return aligned

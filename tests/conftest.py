@@ -1,0 +1,109 @@
+"""Studies and plug-ins that tests share."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from covsvc import registry
+from covsvc.study import study_of
+
+PLUGINS = '''
+from dataclasses import dataclass
+import numpy as np
+from covsvc.contracts import Counts, one_sided
+
+@dataclass(frozen=True)
+class Raising:
+    """Raise."""
+    reads = (Counts,)
+    sided = "upper"
+    promises = "at_least"
+    def limits(self, observed, cl):
+        raise ZeroDivisionError("no such luck")
+
+@dataclass(frozen=True)
+class Misshapen:
+    """Answer with one limit for all toys."""
+    reads = (Counts,)
+    sided = "upper"
+    promises = "nothing"
+    def limits(self, observed, cl):
+        return one_sided(np.array([1.0]))
+
+@dataclass(frozen=True)
+class TooLow:
+    """Promise what an upper limit at n - b cannot keep."""
+    reads = (Counts,)
+    sided = "upper"
+    promises = "at_least"
+    def limits(self, observed, cl):
+        return one_sided(np.maximum(observed.n - observed.b, 0.0))
+
+@dataclass(frozen=True)
+class Drawn:
+    """Counts whose sample space is not told."""
+    gives = (Counts,)
+    def toys(self, s_true, b, size, rng):
+        return (Counts(rng.poisson(s_true + b, size), b),)
+    def observe(self, data):
+        return (Counts(data["n"], data["b"]),)
+
+@dataclass(frozen=True)
+class Broken(Drawn):
+    """Raise where there is a signal."""
+    def toys(self, s_true, b, size, rng):
+        if s_true > 0:
+            raise RuntimeError("the source is empty")
+        return super().toys(s_true, b, size, rng)
+'''
+
+ENTRY_POINTS = """
+[covsvc.methods]
+raising = strange_plugins:Raising
+misshapen = strange_plugins:Misshapen
+too_low = strange_plugins:TooLow
+
+[covsvc.experiments]
+drawn = strange_plugins:Drawn
+broken = strange_plugins:Broken
+"""
+
+
+@pytest.fixture
+def plugins(tmp_path, monkeypatch):
+    """Install a distribution with methods and experiments of somebody else."""
+    folder = tmp_path / "site"
+    (folder / "strange-1.0.dist-info").mkdir(parents=True)
+    (folder / "strange_plugins.py").write_text(PLUGINS)
+    (folder / "strange-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: strange\nVersion: 1.0\n")
+    (folder / "strange-1.0.dist-info" / "entry_points.txt").write_text(ENTRY_POINTS)
+    monkeypatch.syspath_prepend(str(folder))
+    registry.installed.cache_clear()
+    yield folder
+    registry.installed.cache_clear()
+    sys.modules.pop("strange_plugins", None)
+
+
+@pytest.fixture
+def small_study():
+    """Return what makes a study of 12 cells, with changes."""
+
+    def make(**changes):
+        return study_of(
+            {
+                "name": "small",
+                "experiment": "counting",
+                "methods": ["classical", "bayes_flat", "feldman_cousins"],
+                "cl": [0.90, 0.95],
+                "s_true": [0, 1, 2.5, 6],
+                "b": [0, 3, 5.5],
+                "toys_per_block": 1000,
+                "n_toys": 5000,
+                "seed": 1999,
+            }
+            | changes
+        )
+
+    return make
