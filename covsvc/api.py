@@ -471,10 +471,10 @@ def status(store: str | Path, name: str) -> dict[str, Any]:
     cube = open_cube(store, name)
     blocks = cube["block_status"].values
     toys = int(cube["n_toys"].max(["limit_method", "cl"]).sum())
-    failures: dict[tuple[str, float, str], int] = {}
+    failures: dict[tuple[str, float, str], set[tuple[float, float]]] = {}
     for each in json.loads(cube.attrs["failures"]):
-        key = each["limit_method"], each["cl"], each["reason"]
-        failures[key] = failures.get(key, 0) + 1
+        cells = failures.setdefault((each["limit_method"], each["cl"], each["reason"]), set())
+        cells.add((each["s_true"], each["b"]))
     commit = json.loads(cube.attrs["commit"])
     return {
         "study": name,
@@ -486,8 +486,8 @@ def status(store: str | Path, name: str) -> dict[str, Any]:
         "written_at": commit["written_at"],
         "driver": driver_of(store, name),
         "failures": [
-            {"limit_method": label, "cl": cl, "reason": reason, "cells": count}
-            for (label, cl, reason), count in failures.items()
+            {"limit_method": label, "cl": cl, "reason": reason, "cells": len(cells)}
+            for (label, cl, reason), cells in failures.items()
         ],
         "environment": json.loads(cube.attrs["environment"]),
     }

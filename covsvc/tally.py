@@ -160,7 +160,7 @@ class Counter:
         self._status = np.full((*shape, stop - start), DONE, np.int8)
         self._digest = np.zeros((*shape, stop - start), np.uint64)
         self._bins: list[NDArray[np.int64]] = []
-        self._failures: list[Failure] = []
+        self._failures: dict[tuple[int, int], list[Failure]] = {}
 
     def add(self, column: int, cell: int, told: Told, weights: NDArray[np.int64], block: int | None = None) -> None:
         """Count limits with `weights`, shape (block, outcome), or (1, outcome) for one `block`."""
@@ -182,13 +182,18 @@ class Counter:
         """Record that the blocks, or one `block`, of a column failed in a cell; they add nothing to the counts."""
         columns, b, s_true, start, stop = self._box
         self._status[column, cell, slice(None) if block is None else block] = FAILED
-        run = (start, stop) if block is None else (start + block, start + block + 1)
-        self._failures.append(Failure(columns[column], b, s_true[cell], *run, reason))
+        first, last = (start, stop) if block is None else (start + block, start + block + 1)
+        known = self._failures.setdefault((column, cell), [])
+        if known and known[-1].stop == first and known[-1].reason == reason:
+            known[-1].stop = last
+        else:
+            known.append(Failure(columns[column], b, s_true[cell], first, last, reason))
 
     def tally(self, seconds: float) -> Tally:
         """Return what was counted."""
         bins = np.concatenate(self._bins, axis=1) if self._bins else np.zeros((4, 0), np.int64)
-        return Tally(*self._box, self._counts, self._status, self._digest, bins, self._failures, seconds)
+        failures = [failure for known in self._failures.values() for failure in known]
+        return Tally(*self._box, self._counts, self._status, self._digest, bins, failures, seconds)
 
 
 @dataclass(frozen=True)

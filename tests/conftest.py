@@ -10,6 +10,7 @@ from covsvc import registry
 from covsvc.study import study_of
 
 PLUGINS = '''
+import os
 from dataclasses import dataclass
 import numpy as np
 from covsvc.contracts import Counts, one_sided
@@ -52,9 +53,9 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Broken(Drawn):
-    """Raise where there is a signal."""
+    """Raise where there is more signal than the environment allows."""
     def toys(self, s_true, b, size, rng):
-        if s_true > 0:
+        if s_true > float(os.environ.get("STRANGE_SIGNAL", 0)):
             raise RuntimeError("the source is empty")
         return super().toys(s_true, b, size, rng)
 '''

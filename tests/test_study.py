@@ -112,7 +112,7 @@ def test_a_method_that_cannot_read_the_experiment_is_refused(plugins):
     )
     entry_points = plugins / "strange-1.0.dist-info" / "entry_points.txt"
     entry_points.write_text(entry_points.read_text().replace("too_low =", "deaf = strange_plugins:Deaf\ntoo_low ="))
-    with pytest.raises(StudyError, match="methods.0: deaf reads Other but the experiment counting gives Counts"):
+    with pytest.raises(StudyError, match=r"methods\.0: deaf reads Other but the experiment counting gives Counts"):
         study_of(
             {
                 "name": "x",

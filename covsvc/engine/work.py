@@ -151,8 +151,8 @@ def run_task(task: Task, tables: Tables) -> Tally:
                 counter.fail(index, cell, reaching.told)
             else:
                 counter.add(index, cell, reaching.told, _align(weights, low - reaching.first, len(reaching.told.bins)))
-        for block, reason in lost:
-            for index in range(len(task.columns)):
+        for index in range(len(task.columns)):
+            for block, reason in lost:
                 counter.fail(index, cell, reason, block)
     return counter.tally(time.thread_time() - begun)
 

@@ -236,7 +236,8 @@ class Ledger:
                 "cl": failure.column.key[1],
                 "b": failure.b,
                 "s_true": failure.s_true,
-                "blocks": [failure.start, failure.stop],
+                "start": failure.start,
+                "stop": failure.stop,
                 "reason": failure.reason,
             }
             for failure in tally.failures
@@ -268,9 +269,7 @@ class Ledger:
                 self._root[name][self._region(at, tile, name, chunk)] = buffer
             self._virgin.discard((at, tile))
         self._tiles.clear()
-        if self._failures:
-            self._root.attrs["failures"] = [*self._root.attrs.get("failures", []), *self._failures]
-            self._failures = []
+        self._tell_failures()
         if self._session.has_uncommitted_changes:
             now = time.monotonic()
             told = {
@@ -283,6 +282,22 @@ class Ledger:
             os.sync()  # Icechunk does not fsync: a commit should survive a power loss
             self._open_session()
         self._committed = time.monotonic()
+
+    def _tell_failures(self) -> None:
+        """Keep the reasons of the blocks that are failed still; a newer one replaces an older."""
+        known = self._root.attrs["failures"]
+        if known or self._failures:
+            told = {tuple(value for key, value in each.items() if key != "reason"): each for each in known}
+            told |= {tuple(value for key, value in each.items() if key != "reason"): each for each in self._failures}
+            kept = [each for each in told.values() if self._is_failed(each)]
+            if kept != known:
+                self._root.attrs["failures"] = kept
+            self._failures = []
+
+    def _is_failed(self, failure: Mapping[str, Any]) -> bool:
+        at = tuple(self._axes[name].index(failure[name]) for name in cube.AXES)
+        status = self._root["block_status"][(*at, slice(failure["start"], failure["stop"]))]
+        return bool((status == FAILED).any())
 
     def _open_session(self) -> None:
         self._session = self._repository.writable_session("main")

@@ -88,9 +88,9 @@ def test_the_mean_is_undefined_where_a_limit_fails():
 
 
 def test_values_out_of_range_are_refused():
-    with pytest.raises(StudyError, match="s_true = -1: expected events lie in"):
+    with pytest.raises(StudyError, match="s_true = -1: expected events"):
         covsvc.exact_coverage("cls", "counting", s_true=[-1], b=[1], cl=0.9)
-    with pytest.raises(StudyError, match="cl = 1.5"):
+    with pytest.raises(StudyError, match=r"cl = 1\.5"):
         covsvc.exact_coverage("cls", "counting", s_true=[1], b=[1], cl=1.5)
     with pytest.raises(StudyError, match="the grid is empty"):
         covsvc.exact_coverage("cls", "counting", s_true=[], b=[1], cl=0.9)
@@ -104,7 +104,10 @@ def test_an_experiment_without_outcomes_is_refused(plugins):
 def test_the_trace_jumps_where_the_limits_lie():
     from covsvc.api import draw_curves, load_study
 
-    study = load_study({"name": "x", "experiment": "counting", "methods": "classical", "cl": 0.9, "s_true": [0, 6], "b": 1, "n_toys": 1e4, "seed": 1})  # fmt: skip
+    grid = {"cl": 0.9, "s_true": [0, 6], "b": 1}
+    study = load_study(
+        {"name": "x", "experiment": "counting", "methods": "classical", "n_toys": 1e4, "seed": 1, **grid}
+    )
     curve = draw_curves(study).squeeze()
     s, coverage = curve.s.values, curve.coverage.values
     twice = s[1:][np.diff(s) == 0]

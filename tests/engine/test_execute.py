@@ -48,7 +48,7 @@ def assert_same(left, right):
 def run_reversed(study, store, task_toys):
     """Carry the tasks of a study out in reversed order, without a cluster."""
     with open_ledger(store, study, s_tile=tile_size(study, task_toys)) as ledger:
-        todo = [row for row in rows(study, ledger.missing, task_toys)][::-1]
+        todo = list(rows(study, ledger.missing, task_toys))[::-1]
         learnt = list(execute([type(row)(**{**vars(row), "tasks": row.tasks[::-1]}) for row in todo]))
         for each in learnt[::-1]:
             ledger.add(each) if isinstance(each, Tally) else ledger.add_exact(each)
