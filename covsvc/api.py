@@ -15,12 +15,12 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from covsvc import registry
-from covsvc.contracts import Limits, Status
+from covsvc.contracts import Limits, Status, one_sided
 from covsvc.engine.clusters import connect
 from covsvc.engine.exact import Worst, find_worst, just_above, trace
 from covsvc.engine.execute import execute
 from covsvc.engine.warm_up import run_kernels
-from covsvc.engine.work import Table, limits_of, make_tables, run_task, sum_exactly
+from covsvc.engine.work import Tables, limits_of, make_tables, run_task, sum_exactly
 from covsvc.errors import ObservationError, StoreError, StudyError
 from covsvc.maps import summarize
 from covsvc.store.repository import Ledger, driver_of, open_cube, open_ledger, stored_studies
@@ -40,7 +40,7 @@ from covsvc.study import (
     study_of,
     tile_size,
 )
-from covsvc.tally import DONE, EXACT, FAILED, ExactTally, Told
+from covsvc.tally import DONE, EXACT, FAILED, ExactTally
 from covsvc.verdict import judge, smallest_deficit
 
 __all__ = [
@@ -159,8 +159,7 @@ def exact_coverage(
     values = np.empty((len(backgrounds), len(signals), len(EXACT)))
     for index, background in enumerate(backgrounds):
         row = _row(column, _experiment_spec(experiment_name, experiment), background, tuple(sorted(set(signals))))
-        table = _table(row)
-        found = sum_exactly(row, table, search=False)
+        found = sum_exactly(row, _tables(row), search=False)
         values[index] = found.values[0][np.searchsorted(row.s_true, signals)]
     names = [name.removeprefix("exact_") for name in EXACT]
     return xr.Dataset(
@@ -215,8 +214,9 @@ def worst_coverage(
     column = Column(_method_spec(limit_method, method), confidence_level(cl))
     signals = tuple(sorted({*_grid("s_max", s_max), *_grid("s_min", s_min)}))
     row = _row(column, _experiment_spec(experiment_name, experiment), _grid("b", b)[0], signals)
-    table, limit = _limits_in(_table(row), column)
-    return find_worst(row.source.experiment.build(), table.view, table.first, limit, row.b, signals[-1], signals[0])
+    (table,) = _tables(row).of
+    experiment_there = row.source.experiment.build()
+    return find_worst(experiment_there, table.view, table.first, table.limits(), row.b, signals[-1], signals[0])
 
 
 def load_study(source: str | Path | Mapping[str, Any]) -> Study:
@@ -520,7 +520,10 @@ def observe(study: Study, maps: xr.Dataset | None = None, *, coverage: bool = Tr
     for column in study.columns:
         method = column.spec.build()
         view = registry.view_for(method.reads, experiment.gives)
-        limit = limits_of(method, views[view or 0], column.cl)
+        try:
+            limit = limits_of(method, views[view or 0], column.cl)
+        except Exception:  # a method may raise anything; `status` tells why
+            limit = one_sided(np.array([np.nan]))
         told = {
             "limit_method": column.key[0],
             "cl": column.cl,
@@ -549,12 +552,10 @@ def draw_curves(study: Study, points: int = 97) -> xr.Dataset | None:
     for at, b in enumerate(study.b):
         tables = make_tables(Row(study.source, study.columns, b, study.s_true, exact=True, tasks=()))
         for index, column in enumerate(study.columns):
-            table = tables.of.get(column.key)
-            if table and isinstance(table.told, Told):
+            table = tables.find(column)
+            if table:
                 place = *divmod(index, len(study.cl)), at
-                found[place] = trace(
-                    experiment, table.view, table.first, table.told.limits, b, study.s_true[-1], points
-                )
+                found[place] = trace(experiment, table.view, table.first, table.limits(), b, study.s_true[-1], points)
     if not found:
         return None
     shape = (len(study.methods), len(study.cl), len(study.b), max(len(s) for s, _ in found.values()))
@@ -687,20 +688,17 @@ def _row(column: Column, experiment: ExperimentSpec, b: float, s_true: tuple[flo
     return Row(ToySource(experiment, 0, 1), (column,), b, s_true, exact=True, tasks=())
 
 
-def _table(row: Row) -> Any:
+def _tables(row: Row) -> Tables:
+    """Return the limits of the one column of `row` on all outcomes, or say why there are none."""
     tables = make_tables(row)
+    (column,) = row.columns
+    if column.key in tables.failed:
+        raise StudyError(f"{column.key[0]}: {tables.failed[column.key]}")
     if not tables.of:
         raise StudyError(
             f"{row.source.experiment.name}: its outcomes cannot be enumerated; coverage is known from toys only"
         )
     return tables
-
-
-def _limits_in(tables: Any, column: Column) -> tuple[Table, Limits]:
-    table = tables.of[column.key]
-    if isinstance(table.told, str):
-        raise StudyError(f"{column.key[0]}: {table.told}")
-    return table, table.told.limits
 
 
 def _coverage_there(study: Study, column: Column, told: Mapping[str, Any]) -> dict[str, float]:
@@ -710,10 +708,10 @@ def _coverage_there(study: Study, column: Column, told: Mapping[str, Any]) -> di
         return unknown
     reach = max(study.s_true[-1], told["upper"] if np.isfinite(told["upper"]) else 0.0)
     row = _row(column, study.experiment, rounded(float(b)), tuple(sorted({0.0, study.s_true[-1], rounded(reach)})))
-    table = make_tables(row).of.get(column.key)
-    if table is None or isinstance(table.told, str):
+    table = make_tables(row).find(column)
+    if table is None or table.b != float(b):  # of a background assumed wrongly the true one is not known
         return unknown
-    where = (study.experiment.build(), table.view, table.first, table.told.limits)
+    where = (study.experiment.build(), table.view, table.first, table.limits())
     worst = find_worst(*where, row.b, study.s_true[-1]).coverage
     there = just_above(*where, told["upper"], row.b) if np.isfinite(told["upper"]) else np.nan
     return {"coverage": there, "worst_coverage_at_b": worst}

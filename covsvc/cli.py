@@ -124,7 +124,7 @@ def run(
                 )
         except KeyboardInterrupt:
             _say(f"{study.name}: interrupted. What is done is stored; the same command goes on from there.")
-            sys.exit(INTERRUPTED)
+            raise click.exceptions.Exit(INTERRUPTED) from None
         maps = api.summarize(cube)
         observed, verdict = api.observe(study, maps), api.judge(maps)
         page = None
@@ -147,7 +147,7 @@ def run(
     if as_json:
         _print_json(told)
     if any(each["verdict"]["outcome"] == "undecided" for each in told):
-        sys.exit(INCOMPLETE)
+        raise click.exceptions.Exit(INCOMPLETE)
 
 
 @cli.command()
@@ -286,7 +286,7 @@ def report(study: str, store: str, out: str, at: str, gate: bool, as_json: bool)
         click.echo(f"{study}: {verdict.outcome}. {verdict.sentence}")
         click.echo(page)
     if gate and verdict.outcome != "passed":
-        sys.exit(GATE_FAILED if verdict.outcome == "failed" else INCOMPLETE)
+        raise click.exceptions.Exit(GATE_FAILED if verdict.outcome == "failed" else INCOMPLETE)
 
 
 @cli.command()
@@ -337,8 +337,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         error.show()
         code = USAGE
-    except BrokenPipeError:  # whoever reads us has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:
+        # click's answer to a closed pipe, and nobody else's; whoever reads us has only seen enough
         code = PASSED
     except CovsvcError as error:
         for line in str(error).splitlines():

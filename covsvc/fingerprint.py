@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib
 import importlib.util
-import inspect
 import platform
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 LIBRARIES = ("numpy", "scipy", "numba", "llvmlite")
 """The libraries that make numbers."""
@@ -91,16 +88,24 @@ def _with_imports(modules: Iterable[str]) -> Mapping[str, None]:
 def _imports_of(name: str) -> tuple[str, ...]:
     package = name.partition(".")[0]
     imported: set[str] = set()
-    for node in ast.walk(_tree(name)):
+    for node in _nodes_that_run(_tree(name)):
         if isinstance(node, ast.Import):
             imported.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             source = node.module or ""
             if node.level:
-                source = importlib.util.resolve_name("." * node.level + source, _module(name).__spec__.parent)  # type: ignore[union-attr]
+                source = importlib.util.resolve_name("." * node.level + source, _spec(name).parent)
             imported.add(source)
             imported.update(f"{source}.{alias.name}" for alias in node.names)
     return tuple(sorted(each for each in imported if each.partition(".")[0] == package and _is_module(each)))
+
+
+def _nodes_that_run(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes but those that are there for type checkers only."""
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")):
+            yield child
+            yield from _nodes_that_run(child)
 
 
 def _is_module(name: str) -> bool:
@@ -110,15 +115,17 @@ def _is_module(name: str) -> bool:
         return False
 
 
-def _module(name: str) -> ModuleType:
-    return sys.modules.get(name) or importlib.import_module(name)
+def _spec(name: str) -> Any:
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        raise ModuleNotFoundError(f"no module named {name!r}", name=name)
+    return spec
 
 
 def _tree(name: str) -> ast.Module:
-    try:
-        return ast.parse(inspect.getsource(_module(name)))
-    except OSError:  # an empty module, or one without source
-        return ast.Module([], [])
+    # read, not imported: what is imported on the way only would slow every start
+    loader = _spec(name).loader
+    return ast.parse((loader.get_source(name) if loader else None) or "")
 
 
 @cache

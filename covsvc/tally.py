@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,7 +65,7 @@ def digest_of(limits: Limits) -> NDArray[np.uint64]:
     -------
     ndarray of uint64, shape (toy,)
     """
-    mixed = np.zeros(len(limits), np.uint64)
+    mixed = np.zeros(limits.upper.shape, np.uint64)
     for part in (limits.lower.view(np.uint64), limits.upper.view(np.uint64), limits.status.astype(np.uint64)):
         mixed = (mixed ^ part) + np.uint64(0x9E3779B97F4A7C15)
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -162,21 +163,33 @@ class Counter:
         self._bins: list[NDArray[np.int64]] = []
         self._failures: dict[tuple[int, int], list[Failure]] = {}
 
-    def add(self, column: int, cell: int, told: Told, weights: NDArray[np.int64], block: int | None = None) -> None:
-        """Count limits with `weights`, shape (block, outcome), or (1, outcome) for one `block`."""
+    def add(
+        self, columns: Sequence[int], cell: int, told: Told, weights: NDArray[np.int64], block: int | None = None
+    ) -> None:
+        """Count the limits of some columns.
+
+        Parameters
+        ----------
+        columns : sequence of int
+            Indices of the columns that `told` holds.
+        cell : int
+            Index of s_true.
+        told : Told
+            Limits, shape (column, outcome).
+        weights : ndarray of int64, shape (block, outcome)
+            How often each block drew each outcome; of one row if a `block` is named.
+        block : int, optional
+            Index of the only block.
+        """
+        where = np.asarray(columns)
         total = weights.sum(axis=0)
-        covers = np.stack(told.indicators(self._box[2][cell]))
-        self._counts[column, cell] += covers @ total
-        digests = weights.astype(np.uint64) @ told.digest
-        if block is None:
-            self._digest[column, cell] = digests
-        else:
-            self._digest[column, cell, block] = digests[0]
-        drawn = (total > 0) & (told.bins >= 0)
-        bins, where = np.unique(told.bins[drawn], return_inverse=True)
-        count = np.zeros(len(bins), np.int64)
-        np.add.at(count, where, total[drawn])
-        self._bins.append(np.stack([np.full_like(bins, column), np.full_like(bins, cell), bins, count]))
+        for count, indicator in enumerate(told.indicators(self._box[2][cell])):
+            self._counts[where, cell, count] += indicator @ total
+        digests = told.digest @ weights.astype(np.uint64).T
+        self._digest[where, cell, slice(None) if block is None else slice(block, block + 1)] = digests
+        row, outcome = np.nonzero((total > 0) & (told.bins >= 0))
+        held = np.stack([where[row], np.full(len(row), cell), told.bins[row, outcome], total[outcome]])
+        self._bins.append(held)
 
     def fail(self, column: int, cell: int, reason: str, block: int | None = None) -> None:
         """Record that the blocks, or one `block`, of a column failed in a cell; they add nothing to the counts."""
@@ -198,29 +211,33 @@ class Counter:
 
 @dataclass(frozen=True)
 class Told:
-    """Limits, with what tallies need of them made once.
-
-    Attributes
-    ----------
-    bins : ndarray of int64, shape (outcome,)
-    digest : ndarray of uint64, shape (outcome,)
-    """
+    """Limits of some columns, with what tallies need of them made once; all of shape (column, outcome)."""
 
     limits: Limits
     bins: NDArray[np.int64]
     digest: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, limits: Limits) -> Told:
-        """Bin and hash limits."""
-        return cls(limits, bin_of(limits), digest_of(limits))
+    def of(cls, limits: Sequence[Limits]) -> Told:
+        """Stack, bin and hash the limits of columns."""
+        lower, upper, status = (
+            np.array([getattr(each, name) for each in limits]) for name in ("lower", "upper", "status")
+        )
+        stacked = Limits(lower, upper, status)
+        return cls(stacked, bin_of(stacked), digest_of(stacked))
+
+    def take(self, rows: Sequence[int]) -> Told:
+        """Return some of the columns."""
+        part = Limits(*(getattr(self.limits, name)[list(rows)] for name in ("lower", "upper", "status")))
+        return Told(part, self.bins[list(rows)], self.digest[list(rows)])
 
     def indicators(self, s_true: float) -> list[NDArray[np.int64]]:
         """Return one array of 0 and 1 for each of `COUNTS`."""
         status = self.limits.status
-        return [
-            np.ones(len(status), np.int64),
-            self.limits.cover(s_true).astype(np.int64),
-            self.limits.upper_covers(s_true).astype(np.int64),
-            *((status == state).astype(np.int64) for state in (Status.EMPTY, Status.UNBOUNDED, Status.FAILED)),
+        flags = [
+            np.ones(status.shape, bool),
+            self.limits.cover(s_true),
+            self.limits.upper_covers(s_true),
+            *(status == state for state in (Status.EMPTY, Status.UNBOUNDED, Status.FAILED)),
         ]
+        return [flag.astype(np.int64) for flag in flags]

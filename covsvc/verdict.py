@@ -126,7 +126,9 @@ def _has_data(maps: xr.Dataset) -> bool:
 
 def _rejected_by_toys(maps: xr.Dataset) -> NDArray[np.bool_]:
     """Return, over (limit_method, cl), whether Holm's procedure rejects coverage >= cl in a cell known from toys."""
-    n, x = maps["n_toys"].values, maps["n_covered"].values
+    n = maps["n_toys"].values
+    # a failed limit might have covered: a promise is broken only if it is even so
+    x = maps["n_covered"].values + np.nan_to_num(np.round(maps["p_failed"].values * n)).astype(np.int64)
     cl = np.broadcast_to(maps["cl"].values[:, None, None], n.shape)
     tested = np.isnan(maps["exact_coverage"].values) & (n > 0)
     rejected = np.zeros(n.shape, bool)
@@ -151,6 +153,8 @@ def _find(maps: xr.Dataset, label: str, cl: float, method: dict[str, Any], rejec
         outcome, sentence = "broken", f"{where}, below the promised {cl:g}"
     elif not exact and maps["n_toys"].values.min() == 0:
         outcome, sentence = "undecided", f"{where}; some cells have no toys yet"
+    elif not exact and (maps["p_failed"].values > 0).any():
+        outcome, sentence = "undecided", f"{where}; some limits failed, which count as misses here"
     else:
         outcome, sentence = "kept", f"{where}"
     return Finding(label, cl, outcome, method["promises"], method["sided"], coverage, s_true, b, sentence)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from covsvc.contracts import Counts, Experiment, FloatArray, IntArray, LimitMethod, Limits
+from covsvc.contracts import Counts, Experiment, IntArray, LimitMethod, Limits
 from covsvc.engine.exact import find_worst
 from covsvc.errors import TaskError
 from covsvc.kernels.outcomes import sum_outcomes
 from covsvc.registry import view_for
-from covsvc.study import Column, ExperimentSpec, Row, Task
+from covsvc.study import Column, Row, Task
 from covsvc.tally import EXACT, Counter, ExactTally, Tally, Told
 
 MOST_OUTCOMES = 1_000_000
@@ -23,65 +22,102 @@ MOST_OUTCOMES = 1_000_000
 
 @dataclass(frozen=True)
 class Table:
-    """The limits of one column on the counts first, first + 1, ..., or the reason why there are none.
+    """The limits of some columns on the counts first, first + 1, ...
 
     Attributes
     ----------
     view : int
-        Which view of the experiment the column reads.
+        Which view of the experiment the columns read.
     b : float
         The background that the analyst believes in, expected events.
+    told : Told
+        Shape (column, count).
     """
 
     view: int
     b: float
     first: int
-    told: Told | str
+    columns: tuple[Column, ...]
+    told: Told
 
-    @classmethod
-    def of(cls, column: Column, view: int, b: float, first: int, last: int) -> Table:
-        """Set the limits of a column on the counts first..last."""
-        return cls(view, b, first, _tell(column.spec.build(), Counts(np.arange(first, last + 1), b), column.cl))
+    @property
+    def last(self) -> int:
+        """The largest count."""
+        return self.first + len(self.told.bins[0]) - 1
 
-    def reaching(self, column: Column, low: int, high: int) -> Table:
+    def limits(self, row: int = 0) -> Limits:
+        """Return the limits of one column, shape (count,)."""
+        limits = self.told.limits
+        return Limits(limits.lower[row], limits.upper[row], limits.status[row])
+
+    def reaching(self, low: int, high: int) -> Table:
         """Return a table that holds the counts low..high, too."""
-        if isinstance(self.told, str):
+        if self.first <= low and high <= self.last:
             return self
-        last = self.first + len(self.told.bins) - 1
-        if self.first <= low and high <= last:
-            return self
-        return Table.of(column, self.view, self.b, min(low, self.first), max(high, last))
+        first, last = min(low, self.first), max(high, self.last)
+        counts = Counts(np.arange(first, last + 1), self.b)
+        told = Told.of([limits_of(column.spec.build(), counts, column.cl) for column in self.columns])
+        return Table(self.view, self.b, first, self.columns, told)
+
+    def only(self, columns: tuple[Column, ...]) -> tuple[list[int], Table] | None:
+        """Return those of `columns` that the table holds, by index, and a table of them; None if it holds none."""
+        rows = {column.key: row for row, column in enumerate(self.columns)}
+        held = [index for index, column in enumerate(columns) if column.key in rows]
+        if not held:
+            return None
+        told = self.told.take([rows[columns[index].key] for index in held])
+        return held, Table(self.view, self.b, self.first, tuple(columns[index] for index in held), told)
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The limits of every column at one b, made once for the exact cells and all toys there.
+    """The limits of the columns at one b, made once for the exact cells and all toys there.
+
+    Columns that read no count with one background are in neither part: their limits are set toy by toy.
 
     Attributes
     ----------
-    of : dict of (label, cl) to Table
-        Columns whose view is no count with one background are left out: their limits are set toy by toy.
+    of : tuple of Table
+        One a view and background.
+    failed : dict of (label, cl) to str
+        Columns that have no limits, and why.
     """
 
-    experiment: ExperimentSpec
-    b: float
-    of: dict[tuple[str, float], Table]
+    of: tuple[Table, ...]
+    failed: dict[tuple[str, float], str]
     seconds: float
+
+    def find(self, column: Column) -> Table | None:
+        """Return the table of one column, None if there is none."""
+        return next((found[1] for table in self.of if (found := table.only((column,)))), None)
 
 
 def make_tables(row: Row) -> Tables:
     """Set the limits of all columns on every count that the cells of `row` can give."""
     begun = time.thread_time()
     experiment = row.source.experiment.build()
-    tables: dict[tuple[str, float], Table] = {}
+    failed: dict[tuple[str, float], str] = {}
+    held: dict[int, tuple[Counts, list[Column], list[Limits]]] = {}
     if hasattr(experiment, "outcomes"):
         ends = [experiment.outcomes(s_true, row.b)[0] for s_true in (row.s_true[0], row.s_true[-1])]
         for column in row.columns:
-            view = _view(column.spec.build(), experiment)
+            method = column.spec.build()
+            view = _view(method, experiment)
             low, high = ends[0][view], ends[1][view]
             if isinstance(low, Counts) and isinstance(low.b, float) and _is_run(low.n) and _is_run(high.n):
-                tables[column.key] = Table.of(column, view, low.b, int(low.n[0]), int(high.n[-1]))
-    return Tables(row.source.experiment, row.b, tables, time.thread_time() - begun)
+                counts = Counts(np.arange(low.n[0], high.n[-1] + 1), low.b)
+                limits = _try(method, counts, column.cl)
+                if isinstance(limits, str):
+                    failed[column.key] = limits
+                else:
+                    _, columns, found = held.setdefault(view, (counts, [], []))
+                    columns.append(column)
+                    found.append(limits)
+    tables = tuple(
+        Table(view, float(counts.b), int(counts.n[0]), tuple(columns), Told.of(found))
+        for view, (counts, columns, found) in held.items()
+    )
+    return Tables(tables, failed, time.thread_time() - begun)
 
 
 def sum_exactly(row: Row, tables: Tables, *, search: bool = True) -> ExactTally:
@@ -93,23 +129,21 @@ def sum_exactly(row: Row, tables: Tables, *, search: bool = True) -> ExactTally:
     experiment = row.source.experiment.build()
     values = np.full((len(row.columns), len(row.s_true), len(EXACT)), np.nan)
     worst = np.full((len(row.columns), 2), np.nan)
-    told = [
-        (index, tables.of[column.key])
-        for index, column in enumerate(row.columns)
-        if column.key in tables.of and isinstance(tables.of[column.key].told, Told)
-    ]
-    for view in {table.view for _, table in told}:
-        chosen = [(index, table) for index, table in told if table.view == view]
-        limits = [table.told.limits for _, table in chosen if isinstance(table.told, Told)]
-        lower, upper, status, order = stack(limits)
+    for whole in tables.of:
+        found = whole.only(row.columns)
+        if found is None:
+            continue
+        held, table = found
+        limits = table.told.limits
+        order = order_of(limits)
         for cell, s_true in enumerate(row.s_true):
             views, probability = experiment.outcomes(s_true, row.b)  # type: ignore[attr-defined]
-            first = int(views[view].n[0]) - chosen[0][1].first
-            sums = sum_outcomes(probability, lower, upper, status, order, first, s_true)
-            values[[index for index, _ in chosen], cell] = sums
-        for (index, table), each in zip(chosen if search else [], limits if search else [], strict=True):
-            found = find_worst(experiment, view, table.first, each, row.b, row.s_true[-1])
-            worst[index] = found.coverage, found.s_true
+            first = int(views[table.view].n[0]) - table.first
+            sums = sum_outcomes(probability, limits.lower, limits.upper, limits.status, order, first, s_true)
+            values[held, cell] = sums
+        for column, index in enumerate(held if search else ()):
+            least = find_worst(experiment, table.view, table.first, table.limits(column), row.b, row.s_true[-1])
+            worst[index] = least.coverage, least.s_true
     return ExactTally(row.columns, row.b, row.s_true, values, worst, time.thread_time() - begun + tables.seconds)
 
 
@@ -121,11 +155,16 @@ def run_task(task: Task, tables: Tables) -> Tally:
     begun = time.thread_time()
     experiment = task.source.experiment.build()
     counter = Counter(task.columns, task.b, task.s_true, task.start, task.stop)
-    looked_up = {index: tables.of[each.key] for index, each in enumerate(task.columns) if each.key in tables.of}
-    views = {table.view for table in looked_up.values()}
-    toy_by_toy = {index: each.spec.build() for index, each in enumerate(task.columns) if index not in looked_up}
+    looked_up = [found for table in tables.of if (found := table.only(task.columns))]
+    known = {index for held, _ in looked_up for index in held}
+    failed = {index: tables.failed[each.key] for index, each in enumerate(task.columns) if each.key in tables.failed}
+    toy_by_toy = [
+        (index, each.spec.build(), each.cl)
+        for index, each in enumerate(task.columns)
+        if index not in known and index not in failed
+    ]
     for cell, s_true in enumerate(task.s_true):
-        histograms: dict[int, list[IntArray]] = {view: [] for view in views}
+        histograms: dict[int, list[IntArray]] = {table.view: [] for _, table in looked_up}
         lost: list[tuple[int, str]] = []
         for block, rng in enumerate(task.source.blocks(s_true, task.b, task.start, task.stop)):
             try:
@@ -137,32 +176,28 @@ def run_task(task: Task, tables: Tables) -> Tally:
                 continue
             for view, drawn in histograms.items():
                 drawn.append(np.bincount(toys[view].n))
-            for index, method in toy_by_toy.items():
-                told = _tell(method, toys[_view(method, experiment)], task.columns[index].cl)
-                if isinstance(told, str):
-                    counter.fail(index, cell, told, block)
+            for index, method, cl in toy_by_toy:
+                limits = _try(method, toys[_view(method, experiment)], cl)
+                if isinstance(limits, str):
+                    counter.fail(index, cell, limits, block)
                 else:
-                    counter.add(index, cell, told, np.ones((1, len(told.bins)), np.int64), block)
-        counted = {view: _pad(drawn) for view, drawn in histograms.items()}
-        for index, table in looked_up.items():
-            low, weights = counted[table.view]
-            reaching = table.reaching(task.columns[index], low, low + weights.shape[1] - 1)
-            if isinstance(reaching.told, str):
-                counter.fail(index, cell, reaching.told)
-            else:
-                counter.add(index, cell, reaching.told, _align(weights, low - reaching.first, len(reaching.told.bins)))
-        for index in range(len(task.columns)):
+                    counter.add([index], cell, Told.of([limits]), np.ones((1, len(limits)), np.int64), block)
+        for held, table in looked_up:
+            low, weights = _pad(histograms[table.view])
+            reaching = table.reaching(low, low + weights.shape[1] - 1)
+            aligned = _align(weights, low - reaching.first, reaching.told.bins.shape[1])
+            counter.add(held, cell, reaching.told, aligned)
+        for index, reason in failed.items():
+            counter.fail(index, cell, reason)
+        for index in set(range(len(task.columns))) - set(failed):
             for block, reason in lost:
                 counter.fail(index, cell, reason, block)
     return counter.tally(time.thread_time() - begun)
 
 
-def stack(limits: list[Limits]) -> tuple[FloatArray, FloatArray, NDArray[np.int8], IntArray]:
-    """Return lower ends, upper ends, status and the order of the upper ends, each of shape (column, outcome)."""
-    lower = np.array([each.lower for each in limits])
-    upper = np.array([each.upper for each in limits])
-    status = np.array([each.status for each in limits])
-    return lower, upper, status, np.argsort(np.nan_to_num(upper, nan=np.inf, posinf=np.inf), axis=1, kind="stable")
+def order_of(limits: Limits) -> IntArray:
+    """Return the order of the upper ends, shape (column, outcome); unbounded and failed ones are last."""
+    return np.argsort(np.nan_to_num(limits.upper, nan=np.inf, posinf=np.inf), axis=1, kind="stable")
 
 
 def limits_of(method: LimitMethod, observed: Any, cl: float) -> Limits:
@@ -182,9 +217,9 @@ def limits_of(method: LimitMethod, observed: Any, cl: float) -> Limits:
     return limits
 
 
-def _tell(method: LimitMethod, observed: Any, cl: float) -> Told | str:
+def _try(method: LimitMethod, observed: Any, cl: float) -> Limits | str:
     try:
-        return Told.of(limits_of(method, observed, cl))
+        return limits_of(method, observed, cl)
     except Exception as error:  # a method may raise anything: its blocks are recorded as failed, all others go on
         return f"{type(error).__name__}: {error}"
 

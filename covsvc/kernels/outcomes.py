@@ -76,8 +76,8 @@ def sum_outcomes(
                 if below >= 0.5:
                     median = 0.0 if status[c, i] == EMPTY else (upper[c, i] if status[c, i] == OK else np.inf)
                     break
-        learnt[c, 0] = covered
-        learnt[c, 1] = upper_covered
+        learnt[c, 0] = min(covered, 1.0)  # rounding may exceed it
+        learnt[c, 1] = min(upper_covered, 1.0)
         learnt[c, 2] = median
         learnt[c, 3] = mean if unbounded == 0.0 and failed == 0.0 else np.nan
         learnt[c, 4] = empty

@@ -165,13 +165,13 @@ class Ledger:
         at = self._axes["b"].index(b)
         cells = [self._axes["s_true"].index(s_true) for s_true in study.s_true]
         rows, levels = self._rows_of(study.columns)
-        stored = self._root["block_status"][:, :, at]
+        stored = self._array("block_status")[:, :, at]
         for tile in range(0, stored.shape[2], self._s_tile):
             if not stored[:, :, tile : tile + self._s_tile].any():
                 self._virgin.add((at, tile // self._s_tile))
         status = stored[rows, levels][:, cells][:, :, : study.n_blocks]
-        exact = self._root["exact_status"][:, :, at][rows, levels][:, cells]
-        reach = self._root["worst"][:, :, at, 2][rows, levels]
+        exact = self._array("exact_status")[:, :, at][rows, levels][:, cells]
+        reach = self._array("worst")[:, :, at, 2][rows, levels]
         wanted = status == MISSING
         if retry_failed:
             wanted |= status == FAILED
@@ -192,8 +192,8 @@ class Ledger:
                 columns = tuple(study.columns[index] for index in held)
                 rows, levels = self._rows_of(columns)
                 at = self._axes["b"].index(b), self._axes["s_true"].index(study.s_true[cell])
-                if (self._root["block_status"][:, :, *at, block][rows, levels] == DONE).all():
-                    digests = self._root["limit_digest"][:, :, *at, block][rows, levels]
+                if (self._array("block_status")[:, :, *at, block][rows, levels] == DONE).all():
+                    digests = self._array("limit_digest")[:, :, *at, block][rows, levels]
                     return Task(study.source, columns, b, (study.s_true[cell],), block, block + 1), digests
         return None
 
@@ -254,19 +254,19 @@ class Ledger:
         rows, levels = self._rows_of(exact.columns)
         place = (rows[:, None], levels[:, None], np.array(cells)[None, :])
         for name, values in (("exact", exact.values), ("exact_status", np.where(np.isnan(exact.values[..., 0]), 2, 1))):
-            stored = self._root[name][:, :, at]
+            stored = self._array(name)[:, :, at]
             stored[place] = values
-            self._root[name][:, :, at] = stored
-        worst = self._root["worst"][:, :, at]
+            self._array(name)[:, :, at] = stored
+        worst = self._array("worst")[:, :, at]
         worst[rows, levels] = np.column_stack([exact.worst, np.full(len(rows), exact.s_true[-1])])
-        self._root["worst"][:, :, at] = worst
+        self._array("worst")[:, :, at] = worst
         self._seconds += exact.seconds
 
     def commit(self) -> None:
         """Write all that was added; nothing happens if nothing was."""
         for (at, tile), held in self._tiles.items():
             for (name, chunk), buffer in held.arrays.items():
-                self._root[name][self._region(at, tile, name, chunk)] = buffer
+                self._array(name)[self._region(at, tile, name, chunk)] = buffer
             self._virgin.discard((at, tile))
         self._tiles.clear()
         self._tell_failures()
@@ -296,12 +296,19 @@ class Ledger:
 
     def _is_failed(self, failure: Mapping[str, Any]) -> bool:
         at = tuple(self._axes[name].index(failure[name]) for name in cube.AXES)
-        status = self._root["block_status"][(*at, slice(failure["start"], failure["stop"]))]
+        status = self._array("block_status")[(*at, slice(failure["start"], failure["stop"]))]
         return bool((status == FAILED).any())
 
     def _open_session(self) -> None:
         self._session = self._repository.writable_session("main")
         self._root = zarr.open_group(self._session.store, mode="a")
+        self._arrays: dict[str, Any] = {}
+
+    def _array(self, name: str) -> Any:
+        # looking an array up reads its metadata: once a session
+        if name not in self._arrays:
+            self._arrays[name] = self._root[name]
+        return self._arrays[name]
 
     def _prepare(self, replace: bool, s_tile: int) -> None:
         """Create or grow the cube so that the study has its place in it."""
@@ -345,13 +352,14 @@ class Ledger:
             ("s_true", study.s_true),
         ):
             self._axes[name] += [value for value in values if value not in self._axes[name]]
-        n_blocks = max(study.n_blocks, self._root["block_status"].shape[-1])
+        n_blocks = max(study.n_blocks, self._array("block_status").shape[-1])
         grown = (*(len(self._axes[name]) for name in cube.AXES), n_blocks)
-        if grown != self._root["block_status"].shape:
+        if grown != self._array("block_status").shape:
             cube.grow(self._root, self._axes, n_blocks)
+            self._arrays.clear()
         for label in other:
             self._forget(self._axes["limit_method"].index(label))
-        self._s_tile = self._root["block_status"].chunks[3]
+        self._s_tile = self._array("block_status").chunks[3]
         failures = [each for each in self._root.attrs.get("failures", []) if each["limit_method"] not in other]
         described = {
             "source": source,
@@ -363,8 +371,8 @@ class Ledger:
 
     def _forget(self, row: int) -> None:
         for name, variable in cube.ARRAYS.items():
-            self._root[name][row] = variable.fill
-        self._root["worst"][row] = np.nan
+            self._array(name)[row] = variable.fill
+        self._array("worst")[row] = np.nan
 
     def _describe(self, described: Mapping[str, Any]) -> None:
         if any(self._root.attrs.get(key) != value for key, value in described.items()):
@@ -386,7 +394,7 @@ class Ledger:
         held = self._tiles.setdefault((at, tile), _Tile((at, tile) in self._virgin))
         if (name, chunk) not in held.arrays:
             region = self._region(at, tile, name, chunk)
-            array = self._root[name]
+            array = self._array(name)
             if held.virgin:
                 shape = [
                     len(range(*part.indices(size)))

@@ -7,10 +7,10 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from covsvc import registry
-from covsvc.contracts import Counts
-from covsvc.engine.work import Tables, make_tables, run_task, sum_exactly
+from covsvc.contracts import Counts, Limits
+from covsvc.engine.work import Table, Tables, make_tables, run_task, sum_exactly
 from covsvc.study import rows
-from covsvc.tally import BIN_EDGES, DONE, FAILED, bin_bounds
+from covsvc.tally import BIN_EDGES, DONE, FAILED, Told, bin_bounds
 
 
 def everything(study, task_toys=1e9):
@@ -41,7 +41,7 @@ def test_a_tally_is_what_numpy_draws_and_the_method_says(small_study):
 def test_limits_looked_up_equal_limits_set_toy_by_toy(small_study):
     row = everything(small_study(methods=[{"name": name} for name in registry.installed("methods")]))[2]
     looked_up = run_task(row.tasks[0], make_tables(row))
-    toy_by_toy = run_task(row.tasks[0], Tables(row.source.experiment, row.b, {}, 0.0))
+    toy_by_toy = run_task(row.tasks[0], Tables((), {}, 0.0))
     assert_array_equal(looked_up.counts, toy_by_toy.counts)
     assert_array_equal(looked_up.digest, toy_by_toy.digest)
     held = [np.zeros((30, 4, 4159), np.int64) for _ in range(2)]
@@ -56,12 +56,12 @@ def test_toys_beyond_the_table_are_set_anew(small_study):
     row = everything(study)[1]
     whole = run_task(row.tasks[0], make_tables(row))
     tables = make_tables(row)
-    for key, table in tables.of.items():
-        part = slice(2, 4)
-        limits = type(table.told.limits)(
-            *(getattr(table.told.limits, each)[part] for each in ("lower", "upper", "status"))
-        )
-        tables.of[key] = type(table)(table.view, table.b, table.first + 2, type(table.told).of(limits))
+    (table,) = tables.of
+    cut_out = [
+        Limits(*(getattr(table.limits(row), name)[2:4] for name in ("lower", "upper", "status"))) for row in (0, 1)
+    ]
+    few = Table(table.view, table.b, table.first + 2, table.columns, Told.of(cut_out))
+    tables = Tables((few,), {}, 0.0)
     cut = run_task(row.tasks[0], tables)
     assert_array_equal(whole.counts, cut.counts)
     assert_array_equal(whole.digest, cut.digest)
@@ -82,7 +82,7 @@ def test_a_background_assumed_wrongly_reaches_only_the_analyst(small_study):
 
 def test_a_method_that_raises_fails_its_blocks_and_no_others(small_study, plugins):
     row = everything(small_study(methods=["raising", "classical", "misshapen"], cl=0.9))[1]
-    for tables in (make_tables(row), Tables(row.source.experiment, row.b, {}, 0.0)):
+    for tables in (make_tables(row), Tables((), {}, 0.0)):
         tally = run_task(row.tasks[0], tables)
         assert (tally.status[[0, 2]] == FAILED).all()
         assert (tally.status[1] == DONE).all()

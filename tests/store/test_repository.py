@@ -128,7 +128,7 @@ def test_another_engine_is_trusted_only_if_a_stored_block_comes_out_the_same(sma
         with open_ledger(tmp_path, study) as ledger:
             ledger._root.attrs["environment"] = {"numpy": "0.0"}
             if digest:
-                ledger._root["limit_digest"][0, 0, 0, 0, 0] = 1
+                ledger._array("limit_digest")[0, 0, 0, 0, 0] = 1
 
     spoil(digest=False)
     again = api.run(study, tmp_path)

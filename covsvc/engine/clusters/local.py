@@ -19,10 +19,13 @@ def connect(n_workers: int | None = None) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
 
+    # tasks last about a second and tables are small: no need to look ten times a second, which costs some percent
     quiet = {
-        "distributed.worker.profile.enabled": False,  # its sampling costs a core some percent
-        "distributed.admin.tick.interval": "500ms",
-        "distributed.worker.memory.terminate": False,
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.tick.interval": "1s",
+        "distributed.admin.system-monitor.interval": "5s",
+        "distributed.scheduler.work-stealing-interval": "1s",
+        "distributed.worker.memory.monitor-interval": "2s",
     }
     with (
         dask.config.set(quiet),
