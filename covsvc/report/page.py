@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 from covsvc.report import tables
 from covsvc.report.column import Column, columns
 from covsvc.report.coverage_map import draw_coverage
-from covsvc.report.notation import number
 from covsvc.report.picture import drawing, inline, save, write
 from covsvc.report.sigma_map import draw_sigma, sigma_range
 from covsvc.report.slices import draw_slices, slice_rows
@@ -73,7 +72,6 @@ def write_page(
             study=study,
             study_text=json.dumps(study, indent=2, ensure_ascii=False),
             verdict=verdict,
-            deficit=number(verdict.get("smallest_deficit"), 2),
             findings=tables.judged(verdict.get("findings", ())),
             observed=tables.on_observation(observed),
             summary=tables.summary(every, methods),

@@ -147,7 +147,7 @@ def test_figures_are_described_and_tables_have_captions(elements):
 def test_verdict_is_said_in_words(words):
     assert "✗ FAILED" in words
     assert "2 of 6 promises are broken: the worst coverage is 0.6321." in words
-    assert "0.016 smallest deficit" in words
+    assert "a deficit of 0.016 would have been shown" in words
     assert "With 10000 toys in each of 600 cells" in words
 
 
