@@ -7,7 +7,7 @@ log=.venv/do.log
 
 usage() {
     cat <<'END'
-usage: ./do run [ARG ...]     study the coverage of the CLEO tau -> mu gamma limits, write ./coverage and ./report
+usage: ./do run [ARG ...]     study the coverage of the CLEO tau -> mu gamma limits, write ./coverage-cubes and ./report
        ./do test [ARG ...]    run the tests
        ./do lint              check style, types and layers
        ./do help              say this

@@ -97,8 +97,8 @@ def time_row(study: Study, b: float, pairs: int) -> None:
 
     columns, cells = len(row.columns), len(row.s_true)
     print(
-        f"exact, {columns} columns, b = {b:g}: cell {median(sum_cells) / cells * 1e6:.1f} us; once a column limits "
-        f"{median(lambda: make_tables(row)) / columns * 1e3:.2f} ms, worst case {median(search) / columns * 1e3:.2f} ms; "
+        f"exact, {columns} columns, b = {b:g}: cell {median(sum_cells) / cells * 1e6:.1f} us; a column: limits "
+        f"{median(lambda: make_tables(row)) / columns * 1e3:.2f} ms, worst {median(search) / columns * 1e3:.2f} ms; "
         f"row of {cells} cells with the search {median(lambda: sum_exactly(row, tables)) * 1e3:.1f} ms"
     )
 

@@ -44,6 +44,7 @@ from covsvc.tally import DONE, EXACT, FAILED, ExactTally
 from covsvc.verdict import judge, smallest_deficit
 
 __all__ = [
+    "STORE",
     "describe",
     "draw_curves",
     "exact_coverage",
@@ -52,6 +53,7 @@ __all__ = [
     "limits_on",
     "load_studies",
     "load_study",
+    "maps_of",
     "observe",
     "open_cube",
     "plan",
@@ -64,6 +66,9 @@ __all__ = [
     "worst_coverage",
     "write_report",
 ]
+
+STORE = "coverage-cubes"
+"""Folder of the cubes: a name that no Python module can have, or it would hide one from programs started beside it."""
 
 TASK_TOYS = 1.5e7
 """Toys of a task, about: 0.5 to 2 s of work for counting experiments."""
@@ -260,7 +265,7 @@ class Progress:
 
 def run(
     study: Study,
-    store: str | Path = "coverage",
+    store: str | Path = STORE,
     cluster: Any = None,
     *,
     n_workers: int | None = None,
@@ -323,6 +328,19 @@ def run(
     return open_cube(store, study.name)
 
 
+def maps_of(cube: xr.Dataset) -> xr.Dataset:
+    """Return the maps of what the last run of a study asked for; a cube holds all that was ever stored of it."""
+    study = study_of(json.loads(cube.attrs["study"]))
+    wanted: dict[str, list[Any]] = {
+        "limit_method": [spec.label for spec in study.methods],
+        "cl": list(study.cl),
+        "b": list(study.b),
+        "s_true": list(study.s_true),
+    }
+    held = {name: [value for value in values if value in cube[name].values] for name, values in wanted.items()}
+    return summarize(cube.sel(held))
+
+
 @dataclass(frozen=True)
 class Remainder:
     """What is missing of a study in a store: tasks, toys and rows of exact values."""
@@ -339,14 +357,14 @@ class Remainder:
         return not (self.tasks or self.exact_rows)
 
 
-def remainder(study: Study, store: str | Path = "coverage", *, task_toys: float = TASK_TOYS) -> Remainder:
+def remainder(study: Study, store: str | Path = STORE, *, task_toys: float = TASK_TOYS) -> Remainder:
     """Say what is missing of a study, without locking the store."""
     missing, new, stored = _peek(study, store)
     return Remainder(*_work(study, missing, task_toys), new, stored)
 
 
 def plan(
-    study: Study, store: str | Path = "coverage", *, n_workers: int = 1, task_toys: float = TASK_TOYS
+    study: Study, store: str | Path = STORE, *, n_workers: int = 1, task_toys: float = TASK_TOYS
 ) -> dict[str, Any]:
     """Say what `run` would do, what it would cost, and what the toys could show.
 
@@ -579,8 +597,8 @@ def write_report(
     """
     from covsvc.report import write_page
 
-    maps = summarize(cube)
     study = study_of(json.loads(cube.attrs["study"]))
+    maps = maps_of(cube)
     return write_page(
         maps, judge(maps).as_dict(), Path(folder), observe(study, maps), progress, curves=draw_curves(study)
     )

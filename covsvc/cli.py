@@ -28,7 +28,7 @@ PASSED, GATE_FAILED, USAGE, INCOMPLETE, CLUSTER, INTERRUPTED = 0, 1, 2, 3, 4, 13
 
 STORE = click.option(
     "--store",
-    default="coverage",
+    default="coverage-cubes",
     show_default=True,
     envvar="COVSVC_STORE",
     metavar="FOLDER",
@@ -125,7 +125,7 @@ def run(
         except KeyboardInterrupt:
             _say(f"{study.name}: interrupted. What is done is stored; the same command goes on from there.")
             raise click.exceptions.Exit(INTERRUPTED) from None
-        maps = api.summarize(cube)
+        maps = api.maps_of(cube)
         observed, verdict = api.observe(study, maps), api.judge(maps)
         page = None
         if report_folder:
@@ -279,7 +279,7 @@ def report(study: str, store: str, out: str, at: str, gate: bool, as_json: bool)
     cube = api.open_cube(store, study, at)
     with _working(f"{study}: drawing the report"):
         page = api.write_report(cube, out)
-    verdict = api.judge(api.summarize(cube))
+    verdict = api.judge(api.maps_of(cube))
     if as_json:
         _print_json({"study": study, "report": str(page), "verdict": verdict.as_dict()})
     else:

@@ -17,7 +17,7 @@ LIBRARIES = ("numpy", "scipy", "numba", "llvmlite")
 
 
 def code_of(*modules: str) -> str:
-    """Return a hash of modules and of all that they import from their own packages.
+    """Return a hash of modules and of all that they import from their own packages and from covsvc.
 
     Comments, docstrings and layout are left out.
 
@@ -97,7 +97,8 @@ def _imports_of(name: str) -> tuple[str, ...]:
                 source = importlib.util.resolve_name("." * node.level + source, _spec(name).parent)
             imported.add(source)
             imported.update(f"{source}.{alias.name}" for alias in node.names)
-    return tuple(sorted(each for each in imported if each.partition(".")[0] == package and _is_module(each)))
+    ours = (each for each in imported if each.partition(".")[0] in (package, "covsvc") and _is_module(each))
+    return tuple(sorted(set(ours) - {"covsvc"}))  # the top of covsvc only names what lies below
 
 
 def _nodes_that_run(node: ast.AST) -> Iterator[ast.AST]:
@@ -137,4 +138,12 @@ def _bare_source(name: str) -> str:
             # a docstring of an attribute stands anywhere in a body
             kept = [each for each in body if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))]
             node.body = kept or ([ast.Pass()] if body else [])  # type: ignore[attr-defined]
-    return ast.unparse(tree)
+    return _told(tree)
+
+
+def _told(node: object) -> str:
+    """Write a syntax tree down, the same on every version of Python: `ast.dump` and `ast.unparse` are not."""
+    if isinstance(node, ast.AST):
+        fields = (value for name, value in ast.iter_fields(node) if name not in ("type_params", "type_comment", "kind"))
+        return f"{type(node).__name__}({','.join(map(_told, fields))})"
+    return f"[{','.join(map(_told, node))}]" if isinstance(node, list) else repr(node)

@@ -51,8 +51,9 @@ class Verdict:
     findings: tuple[Finding, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the verdict as JSON takes it."""
-        return asdict(self)
+        """Return the verdict as JSON takes it: None for NaN."""
+        told = asdict(self)
+        return {**_nameable(told), "findings": [_nameable(finding) for finding in told["findings"]]}
 
 
 def judge(maps: xr.Dataset) -> Verdict:
@@ -68,7 +69,8 @@ def judge(maps: xr.Dataset) -> Verdict:
         As `summarize` gives it.
     """
     methods = json.loads(maps.attrs["methods"])
-    by_toys = _rejected_by_toys(maps)
+    promising = [methods[label]["promises"] == "at_least" for label in maps["limit_method"].values.tolist()]
+    by_toys = _rejected_by_toys(maps, np.array(promising))
     findings = tuple(
         _find(maps.sel(limit_method=label, cl=cl), label, cl, methods[label], by_toys[row, column])
         for row, label in enumerate(maps["limit_method"].values.tolist())
@@ -94,9 +96,11 @@ def judge(maps: xr.Dataset) -> Verdict:
         return Verdict("failed", f"Broken promises: {', '.join(broken)}.", deficit, told, findings)
     if "undecided" in outcomes or not findings:
         return Verdict("undecided", "Something is missing: see the findings.", deficit, told, findings)
-    held = outcomes.count("kept")
-    reported = f"; {outcomes.count('reported')} promise nothing and are reported" if "reported" in outcomes else ""
-    return Verdict("passed", f"All {held} columns that promise coverage keep it{reported}.", deficit, told, findings)
+    held, reported = outcomes.count("kept"), outcomes.count("reported")
+    sentence = f"All {held} columns that promise coverage keep it" if held else "No column promises coverage"
+    if reported:
+        sentence += f"; {reported} promise nothing and are reported" if held else f"; all {reported} are reported"
+    return Verdict("passed", f"{sentence}.", deficit, told, findings)
 
 
 def smallest_deficit(n: int, cl: float, tests: int) -> float:
@@ -120,17 +124,21 @@ def smallest_deficit(n: int, cl: float, tests: int) -> float:
     return float(cl - stats.beta.ppf(0.2, threshold + 1, n - threshold))
 
 
+def _nameable(told: dict[str, Any]) -> dict[str, Any]:
+    return {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in told.items()}
+
+
 def _has_data(maps: xr.Dataset) -> bool:
     return bool(np.isfinite(maps["exact_coverage"]).any() or (maps["n_toys"] > 0).any())
 
 
-def _rejected_by_toys(maps: xr.Dataset) -> NDArray[np.bool_]:
+def _rejected_by_toys(maps: xr.Dataset, promising: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return, over (limit_method, cl), whether Holm's procedure rejects coverage >= cl in a cell known from toys."""
     n = maps["n_toys"].values
     # a failed limit might have covered: a promise is broken only if it is even so
     x = maps["n_covered"].values + np.nan_to_num(np.round(maps["p_failed"].values * n)).astype(np.int64)
     cl = np.broadcast_to(maps["cl"].values[:, None, None], n.shape)
-    tested = np.isnan(maps["exact_coverage"].values) & (n > 0)
+    tested = np.isnan(maps["exact_coverage"].values) & (n > 0) & promising[:, None, None, None]
     rejected = np.zeros(n.shape, bool)
     if tested.any():
         p = stats.binom.cdf(x[tested], n[tested], cl[tested])
@@ -151,6 +159,8 @@ def _find(maps: xr.Dataset, label: str, cl: float, method: dict[str, Any], rejec
         sentence = f"{where}; the method promises {method['promises']}"
     elif rejected or (exact and coverage < cl - ROUNDING):
         outcome, sentence = "broken", f"{where}, below the promised {cl:g}"
+    elif exact and np.isnan(maps["worst_coverage"].values).any():
+        outcome, sentence = "undecided", f"{where}; some backgrounds are not summed yet"
     elif not exact and maps["n_toys"].values.min() == 0:
         outcome, sentence = "undecided", f"{where}; some cells have no toys yet"
     elif not exact and (maps["p_failed"].values > 0).any():

@@ -135,7 +135,7 @@ def test_plan_tells_what_is_missing_and_that_a_new_method_draws_the_toys_again(c
     _, told, _ = covsvc("plan", study)
     assert "cells:            12 x 6 columns" in told
     assert "3,000 a cell; 36,000 missing" in told
-    assert not (tmp_path / "coverage").exists()
+    assert not (tmp_path / "coverage-cubes").exists()
     covsvc("run", study, "--cluster", "none")
     assert "nothing, the study is complete" in covsvc("plan", study)[1]
     study.write_text(STUDY.replace("garwood]", "garwood, zech]"))

@@ -136,7 +136,7 @@ def deviance(x: float, nu: float) -> float:
     if nu == 0.0:
         return math.inf
     difference = x - nu
-    if abs(difference) >= 0.1 * (x + nu):
+    if abs(difference) >= 0.35 * (x + nu):
         return x * math.log(x / nu) - difference
     v = difference / (x + nu)
     total = difference * v
@@ -182,6 +182,8 @@ def outside(lo: int, hi: int, nu: float) -> float:
     """Return the probability that N lies outside lo..hi; 1 if the run is empty."""
     if hi < lo:
         return 1.0
+    if (lo > nu and pmf(lo, nu) * (hi - lo + 1) < 1e-40) or (hi < nu and pmf(hi, nu) * (hi - lo + 1) < 1e-40):
+        return 1.0  # sums that start at the edge of so unlikely a run would underflow there
     total = 0.0
     if lo > 0:
         term = pmf(lo - 1, nu)
@@ -190,15 +192,13 @@ def outside(lo: int, hi: int, nu: float) -> float:
             total += term
             term *= k / nu if nu > 0.0 else 0.0
             k -= 1
-    below = total
     k = hi + 1
     term = pmf(k, nu)
     while term > 1e-18 * total or k < nu:
         total += term
         k += 1
         term *= nu / k
-    # a run far from nu: what is summed from the far side may have underflowed, the run itself has not
-    return min(total, 1.0) if below <= 1.0 else 1.0
+    return min(total, 1.0)
 
 
 @njit(cache=True)
