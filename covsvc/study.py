@@ -73,6 +73,10 @@ def _axis(given: Any) -> Any:
     return list(given) if isinstance(given, tuple) else given
 
 
+def _axis_of_names(given: Any) -> Any:
+    return [given] if isinstance(given, str | Mapping) else given
+
+
 def _events(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _refuse(f"{value!r} is no number of expected events")
@@ -181,7 +185,7 @@ class Study(_Model):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     """Name of the study and of its folder in a store."""
     experiment: ExperimentSpec
-    methods: Annotated[tuple[MethodSpec, ...], BeforeValidator(lambda given: _axis_of_names(given))]
+    methods: Annotated[tuple[MethodSpec, ...], BeforeValidator(_axis_of_names)]
     cl: Annotated[tuple[Annotated[float, BeforeValidator(_level)], ...], BeforeValidator(_axis)]
     """Confidence levels, in [0.5, 1)."""
     s_true: Annotated[tuple[Annotated[float, BeforeValidator(_events)], ...], BeforeValidator(_axis)]
@@ -264,10 +268,6 @@ class Study(_Model):
     def source(self) -> ToySource:
         """What the toys of the study are known by, cells left out."""
         return ToySource(self.experiment, self.seed, self.toys_per_block)
-
-
-def _axis_of_names(given: Any) -> Any:
-    return [given] if isinstance(given, str | Mapping) else given
 
 
 def _names(types: Sequence[type]) -> str:
