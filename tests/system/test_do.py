@@ -144,7 +144,7 @@ def test_sets_up_after_a_kill_then_is_quick_and_says_what_fails(killed, tools_an
     link.symlink_to(killed)
     answer = do("run", "--seed", "a b", path=tools_and_python, script=link, cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
-    assert answer.stdout == "run|deploy/studies/cleo-tau-mu-gamma.yaml|--report|--seed|a b\n"
+    assert answer.stdout == "run|deploy/studies/cleo-tau-mu-gamma.yaml|--report|report|--seed|a b\n"
     assert "do: making .venv with python3 ...\n" in answer.stderr
 
     again = do("run", path=tools_and_python, script=killed)
