@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from typing import Any
+
+# tasks last about a second and tables are small: no need to look ten times a second, which costs some percent
+_QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.scheduler.work-stealing-interval": "1s",
+    "distributed.worker.memory.monitor-interval": "2s",
+}
 
 
 @contextmanager
@@ -19,24 +30,29 @@ def connect(n_workers: int | None = None) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
 
-    # tasks last about a second and tables are small: no need to look ten times a second, which costs some percent
-    quiet = {
-        "distributed.worker.profile.enabled": False,
-        "distributed.admin.tick.interval": "1s",
-        "distributed.admin.system-monitor.interval": "5s",
-        "distributed.scheduler.work-stealing-interval": "1s",
-        "distributed.worker.memory.monitor-interval": "2s",
-    }
-    with (
-        dask.config.set(quiet),
-        LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            silence_logs=40,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    with ExitStack() as opened:
+        opened.enter_context(dask.config.set(_QUIET))
+        with _without_interrupts():
+            cluster = opened.enter_context(
+                LocalCluster(
+                    n_workers=n_workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=40,
+                )
+            )
+            client = opened.enter_context(Client(cluster))
         yield client
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold SIGINT back. What is started meanwhile never gets it: Ctrl-C is for the driver, which ends its workers."""
+    resource_tracker.ensure_running()  # multiprocessing, when it starts it later, lets SIGINT through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
