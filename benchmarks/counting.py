@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def compare_sweep(study: Study, b: float, s_true: float, toys: int, pairs: int) -> None:
-    row = Row(study.source, study.columns, b, study.s_true, exact=True, tasks=())
+    row = Row(study.source, study.columns, b, study.s_true)
     tables = make_tables(row)
     task = Task(study.source, study.columns, b, (s_true,), 0, toys // study.toys_per_block)
 
@@ -76,7 +76,7 @@ def time_exact(study: Study, pairs: int) -> None:
 
 
 def time_row(study: Study, b: float, pairs: int) -> None:
-    row = Row(study.source, study.columns, b, study.s_true, exact=True, tasks=())
+    row = Row(study.source, study.columns, b, study.s_true, (study.s_true[0], study.s_true[-1]))
     tables = make_tables(row)
     (table,) = tables.of
     limits = table.told.limits

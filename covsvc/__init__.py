@@ -15,6 +15,7 @@ from covsvc.version import __version__
 if TYPE_CHECKING:
     from covsvc.api import (
         exact_coverage,
+        judge,
         limits,
         load_studies,
         load_study,
@@ -31,6 +32,7 @@ _HOME = {
     "Limits": "covsvc.contracts",
     "Status": "covsvc.contracts",
     "exact_coverage": "covsvc.api",
+    "judge": "covsvc.api",
     "limits": "covsvc.api",
     "load_studies": "covsvc.api",
     "load_study": "covsvc.api",
@@ -47,6 +49,7 @@ __all__ = [
     "Status",
     "__version__",
     "exact_coverage",
+    "judge",
     "limits",
     "load_studies",
     "load_study",

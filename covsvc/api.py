@@ -23,7 +23,7 @@ from covsvc.engine.warm_up import run_kernels
 from covsvc.engine.work import Tables, limits_of, make_tables, run_task, sum_exactly
 from covsvc.errors import ObservationError, StoreError, StudyError
 from covsvc.maps import summarize
-from covsvc.store.repository import Ledger, driver_of, open_cube, open_ledger, stored_studies
+from covsvc.store.repository import Ledger, compare, driver_of, open_cube, open_ledger, stored_studies
 from covsvc.study import (
     HIGHEST,
     Column,
@@ -40,7 +40,7 @@ from covsvc.study import (
     study_of,
     tile_size,
 )
-from covsvc.tally import DONE, EXACT, FAILED, ExactTally
+from covsvc.tally import DONE, EXACT, FAILED, MISSING, ExactTally
 from covsvc.verdict import judge, smallest_deficit
 
 __all__ = [
@@ -217,11 +217,14 @@ def worst_coverage(
     (0.9, 2.3026, 'above')
     """
     column = Column(_method_spec(limit_method, method), confidence_level(cl))
-    signals = tuple(sorted({*_grid("s_max", s_max), *_grid("s_min", s_min)}))
-    row = _row(column, _experiment_spec(experiment_name, experiment), _grid("b", b)[0], signals)
+    (low,), (high,) = _grid("s_min", s_min, single=True), _grid("s_max", s_max, single=True)
+    (background,) = _grid("b", b, single=True)
+    if low > high:
+        raise StudyError(f"s_min = {low:g} is above s_max = {high:g}")
+    row = _row(column, _experiment_spec(experiment_name, experiment), background, (low, high))
     (table,) = _tables(row).of
     experiment_there = row.source.experiment.build()
-    return find_worst(experiment_there, table.view, table.first, table.limits(), row.b, signals[-1], signals[0])
+    return find_worst(experiment_there, table.view, table.first, table.limits(), row.b, high, low)
 
 
 def load_study(source: str | Path | Mapping[str, Any]) -> Study:
@@ -330,15 +333,19 @@ def run(
 
 def maps_of(cube: xr.Dataset) -> xr.Dataset:
     """Return the maps of what the last run of a study asked for; a cube holds all that was ever stored of it."""
-    study = study_of(json.loads(cube.attrs["study"]))
+    return summarize(_part_of(cube, study_of(json.loads(cube.attrs["study"]))))
+
+
+def _part_of(cube: xr.Dataset, study: Study) -> xr.Dataset:
     wanted: dict[str, list[Any]] = {
         "limit_method": [spec.label for spec in study.methods],
         "cl": list(study.cl),
         "b": list(study.b),
         "s_true": list(study.s_true),
     }
-    held = {name: [value for value in values if value in cube[name].values] for name, values in wanted.items()}
-    return summarize(cube.sel(held))
+    return cube.sel(
+        {name: [value for value in values if value in cube[name].values] for name, values in wanted.items()}
+    )
 
 
 @dataclass(frozen=True)
@@ -357,9 +364,22 @@ class Remainder:
         return not (self.tasks or self.exact_rows)
 
 
-def remainder(study: Study, store: str | Path = STORE, *, task_toys: float = TASK_TOYS) -> Remainder:
-    """Say what is missing of a study, without locking the store."""
-    missing, new, stored = _peek(study, store)
+def remainder(
+    study: Study,
+    store: str | Path = STORE,
+    *,
+    replace: bool = False,
+    retry_failed: bool = False,
+    task_toys: float = TASK_TOYS,
+) -> Remainder:
+    """Say what `run` with the same options would compute, without locking the store.
+
+    Raises
+    ------
+    StoreError
+        If `run` would refuse the study.
+    """
+    missing, new, stored = _peek(study, store, replace, retry_failed)
     return Remainder(*_work(study, missing, task_toys), new, stored)
 
 
@@ -375,7 +395,7 @@ def plan(
         again; seconds (expected, on `n_workers`), memory_mb of the driver and of a worker, smallest_deficit by cl.
     """
     left = remainder(study, store, task_toys=task_toys)
-    row = Row(study.source, study.columns, study.b[-1], study.s_true, exact=True, tasks=())
+    row = Row(study.source, study.columns, study.b[-1], study.s_true)
     run_kernels()
     begun = time.perf_counter()
     tables = make_tables(row)
@@ -403,7 +423,7 @@ def plan(
             "worker": round(250 + study.toys_per_block * 16 / 1e6),
         },
         "smallest_deficit": {
-            f"{cl:g}": smallest_deficit(study.n_toys, cl, study.cells * len(study.columns)) for cl in study.cl
+            f"{cl:.12g}": smallest_deficit(study.n_toys, cl, study.cells * len(study.columns)) for cl in study.cl
         },
     }
 
@@ -487,8 +507,10 @@ def describe(kind: str) -> list[dict[str, Any]]:
 def status(store: str | Path, name: str) -> dict[str, Any]:
     """Say how complete a stored study is, what failed, and who works on it."""
     cube = open_cube(store, name)
-    blocks = cube["block_status"].values
-    toys = int(cube["n_toys"].max(["limit_method", "cl"]).sum())
+    study = study_of(json.loads(cube.attrs["study"]))
+    here = _part_of(cube, study)
+    blocks = here["block_status"].values[..., : study.n_blocks]
+    toys = int(here["n_toys"].max(["limit_method", "cl"]).sum())
     failures: dict[tuple[str, float, str], set[tuple[float, float]]] = {}
     for each in json.loads(cube.attrs["failures"]):
         cells = failures.setdefault((each["limit_method"], each["cl"], each["reason"]), set())
@@ -496,7 +518,7 @@ def status(store: str | Path, name: str) -> dict[str, Any]:
     commit = json.loads(cube.attrs["commit"])
     return {
         "study": name,
-        "blocks": blocks.size,
+        "blocks": len(study.columns) * study.cells * study.n_blocks,
         "blocks_done": int((blocks == DONE).sum()),
         "blocks_failed": int((blocks == FAILED).sum()),
         "toys": toys,
@@ -568,12 +590,14 @@ def draw_curves(study: Study, points: int = 97) -> xr.Dataset | None:
     experiment = study.experiment.build()
     found: dict[tuple[int, int, int], tuple[Any, Any]] = {}
     for at, b in enumerate(study.b):
-        tables = make_tables(Row(study.source, study.columns, b, study.s_true, exact=True, tasks=()))
+        tables = make_tables(Row(study.source, study.columns, b, study.s_true))
         for index, column in enumerate(study.columns):
             table = tables.find(column)
             if table:
                 place = *divmod(index, len(study.cl)), at
-                found[place] = trace(experiment, table.view, table.first, table.limits(), b, study.s_true[-1], points)
+                found[place] = trace(
+                    experiment, table.view, table.first, table.limits(), b, study.s_true[-1], study.s_true[0], points
+                )
     if not found:
         return None
     shape = (len(study.methods), len(study.cl), len(study.b), max(len(s) for s, _ in found.values()))
@@ -610,7 +634,7 @@ def _work(study: Study, missing: Callable[[float], Any], task_toys: float) -> tu
     for row in rows(study, missing, task_toys):
         tasks += len(row.tasks)
         toys += sum(task.toys for task in row.tasks)
-        exact += row.exact
+        exact += row.reach is not None
     return tasks, toys, exact
 
 
@@ -642,48 +666,64 @@ def _carry_out(
 
 
 def _trust(ledger: Ledger, study: Study, replace: bool) -> None:
-    """Compare one stored block with the code and the libraries of now, if those have changed since."""
-    sentinel = ledger.sentinel()
-    if sentinel is not None:
-        task, digests = sentinel
-        row = Row(study.source, task.columns, task.b, task.s_true, exact=False, tasks=())
-        found = run_task(task, make_tables(row)).digest[:, 0, 0]
-        changed = [column.key[0] for column, same in zip(task.columns, found == digests, strict=True) if not same]
-        if changed and not replace:
-            raise StoreError(
-                f"{study.name}: this engine or these libraries give other limits than the stored ones, for "
-                f"{', '.join(dict.fromkeys(changed))} at s_true = {task.s_true[0]:g}, b = {task.b:g}, "
-                f"block {task.start}; restore the environment that `covsvc status` names, or recompute with --replace"
-            )
-        if changed:
-            ledger.discard()
+    """Compare a stored block of each column with the code and the libraries of now, if those have changed since."""
+    changed: dict[str, None] = {}
+    for task, digests in ledger.sentinels():
+        found = run_task(task, make_tables(Row(study.source, task.columns, task.b, task.s_true))).digest[:, 0, 0]
+        changed |= {
+            column.key[0]: None for column, same in zip(task.columns, found == digests, strict=True) if not same
+        }
+    if changed and not replace:
+        raise StoreError(
+            f"{study.name}: this engine or these libraries give other limits than the stored ones, for "
+            f"{', '.join(changed)}; restore the environment that `covsvc status --json` names, "
+            "or recompute with --replace"
+        )
+    ledger.discard(changed)
     ledger.trust_engine()
 
 
-def _peek(study: Study, store: str | Path) -> tuple[Callable[[float], Any], list[str], bool]:
+def _peek(
+    study: Study, store: str | Path, replace: bool, retry_failed: bool
+) -> tuple[Callable[[float], Any], list[str], bool]:
     """Return what is missing of a study, read without a lock; its columns that are new; whether anything is stored."""
     shape = (len(study.columns), len(study.s_true), study.n_blocks)
+    whole = study.s_true[0], study.s_true[-1]
     try:
         cube = open_cube(store, study.name)
     except StoreError:
-        return lambda _: (np.ones(shape, bool), True), [], False
+        return lambda _: (np.ones(shape, bool), whole), [], False
+    stored = {key: json.loads(cube.attrs[key]) for key in ("source", "methods")}
+    same_toys, other = compare(stored, study, str(Path(store) / study.name), replace=replace)
+    if not same_toys:
+        return lambda _: (np.ones(shape, bool), whole), [], False
     known = {(label, cl) for label in cube["limit_method"].values.tolist() for cl in cube["cl"].values.tolist()}
-    new = [f"{column.key[0]} at {column.key[1]:g}" for column in study.columns if column.key not in known]
+    new = [f"{column.key[0]} at {column.key[1]:.12g}" for column in study.columns if column.key not in known]
     axes = {"limit_method": [spec.label for spec in study.methods], "cl": list(study.cl), "s_true": list(study.s_true)}
+    forgotten = np.array([column.key[0] in other for column in study.columns])
 
     def missing(b: float) -> Any:
         if b not in cube["b"].values:
-            return np.ones(shape, bool), True
-        here = cube[["block_status", "exact_status"]].sel(b=b).load().reindex(axes, fill_value=0)
+            return np.ones(shape, bool), whole
+        here = cube[["block_status", "exact_status", "worst_s_min", "worst_s_max"]].sel(b=b).load()
+        here = here.reindex(axes, fill_value={"block_status": 0, "exact_status": 0})
         status = here["block_status"].transpose("limit_method", "cl", "s_true", "block").values[..., : study.n_blocks]
-        status = np.pad(status, [(0, 0)] * 3 + [(0, study.n_blocks - status.shape[-1])])
-        return status.reshape(shape) == 0, bool((here["exact_status"] == 0).any())
+        status = np.pad(status, [(0, 0)] * 3 + [(0, study.n_blocks - status.shape[-1])]).reshape(shape)
+        wanted = (status == MISSING) | forgotten[:, None, None] | (retry_failed & (status == FAILED))
+        reached = (here["worst_s_min"] <= whole[0]) & (here["worst_s_max"] >= whole[1])
+        complete = bool(reached.all() and (here["exact_status"] != 0).all()) and not forgotten.any()
+        return wanted, None if complete else whole
 
     return missing, new, True
 
 
-def _grid(name: str, values: ArrayLike) -> list[float]:
-    given = np.atleast_1d(np.asarray(values, np.float64))
+def _grid(name: str, values: ArrayLike, *, single: bool = False) -> list[float]:
+    try:
+        given = np.atleast_1d(np.asarray(values, np.float64))
+    except (TypeError, ValueError):
+        raise StudyError(f"{name} = {values!r}: expected events are numbers") from None
+    if given.ndim > 1 or (single and given.size != 1):
+        raise StudyError(f"{name} has shape {given.shape}: give {'one number' if single else 'numbers in a row'}")
     for value in given.tolist():
         if not 0 <= value <= HIGHEST:
             raise StudyError(f"{name} = {value:g}: expected events lie in [0, {HIGHEST:g}]")
@@ -703,7 +743,7 @@ def _experiment_spec(name: str, options: Options | None) -> ExperimentSpec:
 
 
 def _row(column: Column, experiment: ExperimentSpec, b: float, s_true: tuple[float, ...]) -> Row:
-    return Row(ToySource(experiment, 0, 1), (column,), b, s_true, exact=True, tasks=())
+    return Row(ToySource(experiment, 0, 1), (column,), b, s_true)
 
 
 def _tables(row: Row) -> Tables:
@@ -724,14 +764,16 @@ def _coverage_there(study: Study, column: Column, told: Mapping[str, Any]) -> di
     b = told.get("b")
     if b is None:
         return unknown
-    reach = max(study.s_true[-1], told["upper"] if np.isfinite(told["upper"]) else 0.0)
-    row = _row(column, study.experiment, rounded(float(b)), tuple(sorted({0.0, study.s_true[-1], rounded(reach)})))
+    low, high = study.s_true[0], study.s_true[-1]
+    limit = told["upper"]
+    ends = [*study.s_true, limit] if np.isfinite(limit) else study.s_true
+    row = Row(study.source, (column,), rounded(float(b)), study.s_true, (min(ends), max(ends)))
     table = make_tables(row).find(column)
     if table is None or table.b != float(b):  # of a background assumed wrongly the true one is not known
         return unknown
     where = (study.experiment.build(), table.view, table.first, table.limits())
-    worst = find_worst(*where, row.b, study.s_true[-1]).coverage
-    there = just_above(*where, told["upper"], row.b) if np.isfinite(told["upper"]) else np.nan
+    worst = find_worst(*where, row.b, high, low).coverage
+    there = just_above(*where, limit, row.b) if np.isfinite(limit) else np.nan
     return {"coverage": there, "worst_coverage_at_b": worst}
 
 

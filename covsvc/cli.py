@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from covsvc.errors import ClusterError, CovsvcError, StudyError, TaskError
+from covsvc.errors import ClusterError, CovsvcError, StoreError, StudyError, TaskError
 from covsvc.version import __version__
 
 if TYPE_CHECKING:
@@ -107,9 +107,11 @@ def run(
     from covsvc import api
 
     studies = api.load_studies(file)
+    if report_folder:
+        Path(report_folder).mkdir(parents=True, exist_ok=True)  # before the work: it may not be writable
     told = []
     for study in studies:
-        before = api.remainder(study, store)
+        before = api.remainder(study, store, replace=replace, retry_failed=retry_failed)
         _say(_announce(study, before))
         try:
             with _progress(study.name) as progress:
@@ -196,7 +198,14 @@ def status(studies: tuple[str, ...], store: str, as_json: bool) -> None:
     """Say how complete the stored studies are, what failed, and who works on them."""
     from covsvc import api
 
-    found = [api.status(store, name) for name in studies or api.stored_studies(store)]
+    found = []
+    for name in studies or api.stored_studies(store):
+        try:
+            found.append(api.status(store, name))
+        except StoreError as error:
+            if studies:
+                raise
+            _say(f"covsvc: {error}")
     if as_json:
         _print_json(found)
         return
@@ -328,11 +337,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         code = cli.main(arguments, prog_name="covsvc", standalone_mode=False)
         sys.stdout.flush()
-    except click.exceptions.Abort:
-        _say("interrupted")
-        code = INTERRUPTED
-    except KeyboardInterrupt:
-        _say("interrupted")
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _say("interrupted; what is stored stays, and the same command goes on from there")
         code = INTERRUPTED
     except click.ClickException as error:
         error.show()
@@ -344,6 +350,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         for line in str(error).splitlines():
             _say(f"covsvc: {line}")
         code = CLUSTER if isinstance(error, ClusterError) else INCOMPLETE if isinstance(error, TaskError) else USAGE
+    except OSError as error:
+        _say(f"covsvc: {error.filename or 'output'}: {error.strerror or error}")
+        code = USAGE
+    except Exception:
+        import traceback
+
+        _say(f"{traceback.format_exc()}covsvc: this is a fault of covsvc, please report it; what is stored stays whole")
+        code = INCOMPLETE
     sys.exit(code if isinstance(code, int) else PASSED)
 
 
@@ -377,7 +391,10 @@ def _parse_method(told: str) -> dict[str, Any]:
             raise StudyError(
                 f"--method {told}: options are given as OPTION=VALUE, for example {name},monotone_in_b=true"
             )
-        found[key.strip()] = yaml.safe_load(value)
+        try:
+            found[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise StudyError(f"--method {told}: {value!r} is no value") from None
     return {"name": name.strip(), "options": found}
 
 
@@ -449,7 +466,7 @@ def _print_run(study: Study, verdict: Any, observed: list[dict[str, Any]], page:
     click.echo(f"{study.name}: {verdict.outcome}. {verdict.sentence}")
     if observed:
         told = ", ".join(f"{key} = {value:g}" for key, value in (study.observed or {}).items())
-        click.echo(f"Limits on the observation {told} (events), and exact coverage:")
+        click.echo(f"Limits on the observation {told} (events):")
         _print_table(_observed_table(observed))
     else:
         table = _table("method", "cl", "worst coverage", "at s_true", "b", "")
@@ -464,10 +481,7 @@ def _print_run(study: Study, verdict: Any, observed: list[dict[str, Any]], page:
 
 def _observed_table(rows: list[dict[str, Any]]) -> Table:
     with_coverage, with_grid = "coverage" in rows[0], "worst_coverage" in rows[0]
-    heads = ["just above the limit", "worst at this b"] * with_coverage + [
-        "worst over the grid",
-        "found at (s, b)",
-    ] * with_grid
+    heads = ["just\nabove", "worst\nat b"] * with_coverage + ["worst on\nthe grid", "at (s, b)"] * with_grid
     table = _table("method", "cl", "limit", *heads)
     for row in rows:
         cells = [row["limit_method"], _level(row["cl"]), _interval(row)]
@@ -477,6 +491,9 @@ def _observed_table(rows: list[dict[str, Any]]) -> Table:
             where = f"{row['worst_s_true']:.4g}, {row['worst_b']:g}" if math.isfinite(row["worst_b"]) else ""
             cells += [_coverage(row["worst_coverage"], row["cl"]), where]
         table.add_row(*cells)
+    if with_coverage:
+        table.caption = "exact coverage: of a signal just above the limit; the worst; * below cl"
+        table.caption_justify = "left"
     return table
 
 
@@ -493,11 +510,11 @@ def _coverage(value: float, cl: float) -> str:
 
     if math.isnan(value):
         return ""
-    return f"{value:.4f}" + (" below cl" if value < cl - ROUNDING else "")
+    return f"{value:.4f}" + ("*" if value < cl - ROUNDING else " ")
 
 
 def _level(cl: float) -> str:
-    return f"{cl:.2f}" if round(cl, 2) == cl else f"{cl:g}"
+    return f"{cl:.2f}" if round(cl, 2) == cl else f"{cl:.12g}"
 
 
 def _options(described: Mapping[str, Any]) -> str:
@@ -506,17 +523,17 @@ def _options(described: Mapping[str, Any]) -> str:
 
 
 def _table(*heads: str) -> Table:
-    from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for head in heads:
-        table.add_column(head, no_wrap=bool(head), justify="left" if head in ("method", "") else "right")
+        table.add_column(head, no_wrap=True, justify="left" if head in ("method", "") else "right")
     return table
 
 
 def _print_table(table: Table) -> None:
     from rich.console import Console
 
-    # off a terminal lines are not folded: another program reads them
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    # wider than the terminal rather than cut: a number without its end is another number
+    console = Console(width=200)
+    console.print(table, width=console.measure(table).maximum)

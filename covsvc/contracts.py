@@ -15,6 +15,10 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
+MOST_EVENTS = 1_000_000
+"""Largest count and background of an observation; two-sided belts take seconds there."""
+
+
 class Status(IntEnum):
     """What became of a limit."""
 
@@ -42,7 +46,7 @@ class Counts:
     Raises
     ------
     ObservationError
-        If a count is negative or no whole number, or b is negative or not finite.
+        If a count is negative or no whole number, b is negative or no number, or either exceeds MOST_EVENTS.
     """
 
     n: IntArray
@@ -163,22 +167,28 @@ class Experiment(Protocol):
 
 def _whole_numbers(n: ArrayLike) -> IntArray:
     given = np.atleast_1d(np.asarray(n))
-    if given.dtype.kind in "iu" and (given.size == 0 or given.min() >= 0):
-        return given.astype(np.int64, copy=False)
-    for value in given.ravel().tolist():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1 or value < 0:
-            raise ObservationError(f"n = {value!r}: a count of events is a whole number >= 0")
-    return given.astype(np.int64)
+    if given.ndim > 1:
+        raise ObservationError(f"n has {given.ndim} dimensions: give one count, or a row of them")
+    if given.dtype.kind not in "iu":
+        for value in given.tolist():
+            if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+                raise ObservationError(f"n = {value!r}: a count of events is a whole number >= 0")
+    if given.size and not (given.min() >= 0 and given.max() <= MOST_EVENTS):
+        wrong = given.min() if given.min() < 0 else given.max()
+        raise ObservationError(f"n = {wrong!s}: a count of events is a whole number >= 0, at most {MOST_EVENTS:,}")
+    return given.astype(np.int64, copy=False)
 
 
 def _background(b: ArrayLike, shape: tuple[int, ...]) -> float | FloatArray:
-    try:
-        known = np.asarray(b, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ObservationError(f"b = {b!r}: an expected background is a number of events >= 0") from None
-    wrong = known[~(np.isfinite(known) & (known >= 0))]
+    given = np.asarray(b)
+    if given.dtype.kind not in "iuf":
+        raise ObservationError(f"b = {b!r}: an expected background is a number of events >= 0")
+    known = given.astype(np.float64)
+    wrong = known[~((known >= 0) & (known <= MOST_EVENTS))]
     if wrong.size:
-        raise ObservationError(f"b = {wrong.flat[0]:g}: an expected background is a finite number of events >= 0")
+        raise ObservationError(
+            f"b = {wrong.flat[0]:g}: an expected background is a number of events >= 0, at most {MOST_EVENTS:,}"
+        )
     if known.ndim and known.shape != shape:
         raise ObservationError(f"b has shape {known.shape} but n has shape {shape}: give one b, or one for each n")
     return known if known.ndim else float(known)

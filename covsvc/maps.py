@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from covsvc.contracts import FloatArray
-from covsvc.tally import EXACT, FAILED, ROUNDING, bin_bounds
+from covsvc.tally import EXACT, FAILED, ROUNDING, WORST, bin_bounds
 
 CELLS = ("limit_method", "cl", "b", "s_true")
 
@@ -54,7 +54,7 @@ def summarize(cube: xr.Dataset) -> xr.Dataset:
     xarray.Dataset
         Over (limit_method, cl, b, s_true): n_toys, n_covered, coverage, coverage_low, coverage_high, upper_coverage,
         sigma_med, sigma_med_over_true with _low and _high, p_empty, p_unbounded, p_failed, under_significant, and the
-        exact columns; over (limit_method, cl, b): worst_coverage, worst_s_true, worst_s_max.
+        exact columns; over (limit_method, cl, b): worst_coverage, worst_s_true, worst_s_min, worst_s_max.
     """
     maps = xr.Dataset(coords=cube[list(CELLS)].coords, attrs=dict(cube.attrs))
     in_failed = (cube["block_status"] == FAILED).sum("block").transpose(*CELLS) * _toys_per_block(cube)
@@ -75,7 +75,7 @@ def summarize(cube: xr.Dataset) -> xr.Dataset:
     s_true = maps["s_true"].where(maps["s_true"] > 0)
     for end in ("", "_low", "_high"):
         maps[f"sigma_med_over_true{end}"] = maps[f"sigma_med{end}"] / s_true
-    for name in (*EXACT, "worst_coverage", "worst_s_true", "worst_s_max"):
+    for name in (*EXACT, *WORST):
         maps[name] = cube[name].load()
     maps["exact_sigma_med_over_true"] = maps["exact_median_upper"] / s_true
     maps["under_significant"] = CELLS, _under(maps)

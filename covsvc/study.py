@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -9,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +34,10 @@ from covsvc.contracts import Experiment, LimitMethod
 from covsvc.errors import CovsvcError, StudyError, unknown
 
 HIGHEST = 1e5
-"""Largest s_true or b of a study, expected events: up to here the limits are verified."""
+"""Largest s_true or b of a study, expected events; the limits are verified to b = 1e4 and n = 1e5."""
+
+MOST_BLOCKS = 1_000_000
+"""Blocks of a cell, at most."""
 
 BLOCKS_PER_TILE = 128
 """Blocks of a task at most: what one chunk of the store holds."""
@@ -46,9 +51,9 @@ def confidence_level(cl: Any) -> float:
     StudyError
         If it is no number in [0.5, 1).
     """
-    if isinstance(cl, bool) or not isinstance(cl, int | float):
+    if isinstance(cl, bool) or not isinstance(cl, Real):
         raise StudyError(f"cl = {cl!r}: a confidence level is a number such as 0.90")
-    if not 0.5 <= cl < 1:
+    if not (float(cl) >= 0.5 and rounded(float(cl)) < 1):
         raise StudyError(f"cl = {cl!r}: a confidence level lies in [0.5, 1), for example 0.90")
     return float(cl)
 
@@ -123,7 +128,7 @@ class _Grid(_Model):
 
 
 class ExperimentSpec(_Model):
-    """An experiment by name and options."""
+    """An experiment by name and options; options that are at their default are left out."""
 
     name: str
     options: dict[str, Any] = {}
@@ -131,11 +136,11 @@ class ExperimentSpec(_Model):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, given: Any) -> Any:
-        return {"name": given} if isinstance(given, str) else given
+        return _by_name(given, "an experiment")
 
     @model_validator(mode="after")
     def _buildable(self) -> ExperimentSpec:
-        _try_to_build(self.build)
+        self.__dict__["options"] = _told_options(self.build)
         return self
 
     def build(self) -> Experiment:
@@ -144,7 +149,7 @@ class ExperimentSpec(_Model):
 
 
 class MethodSpec(_Model):
-    """A limit method by name and options, and its label in the cube."""
+    """A limit method by name and options, and its label in the cube; options at their default are left out."""
 
     name: str
     options: dict[str, Any] = {}
@@ -153,16 +158,16 @@ class MethodSpec(_Model):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, given: Any) -> Any:
-        given = {"name": given} if isinstance(given, str) else given
-        if isinstance(given, Mapping) and isinstance(given.get("name"), str) and not given.get("label"):
-            options = given.get("options")
-            told = ", ".join(f"{key}={value}" for key, value in options.items()) if isinstance(options, Mapping) else ""
-            given = {**given, "label": given["name"] + (f"({told})" if told else "")}
-        return given
+        return _by_name(given, "a limit method")
 
     @model_validator(mode="after")
     def _buildable(self) -> MethodSpec:
-        _try_to_build(self.build)
+        self.__dict__["options"] = options = _told_options(self.build)
+        if not self.label:
+            told = ", ".join(f"{key}={value}" for key, value in options.items())
+            self.__dict__["label"] = self.name + (f"({told})" if told else "")
+        if not self.label.isprintable() or not self.label.strip():
+            raise _refuse(f"{self.label!r}: a label is printable text", "label")
         return self
 
     def build(self) -> LimitMethod:
@@ -170,13 +175,24 @@ class MethodSpec(_Model):
         return registry.method(self.name, self.options)
 
 
-def _try_to_build(build: Callable[[], object]) -> None:
+def _by_name(given: Any, what: str) -> Any:
+    if isinstance(given, str):
+        return {"name": given}
+    if not isinstance(given, Mapping | _Model):
+        raise _refuse(f"{given!r}: {what} is given by its name, or by a mapping of name and options")
+    return given
+
+
+def _told_options(build: Callable[[], Any]) -> dict[str, Any]:
+    """Return the options of what `build` makes that are not at their default, as it holds them."""
     try:
-        build()
+        built = build()
     except registry.OptionError as error:
         raise _refuse(str(error), "options", error.option) from None
     except StudyError as error:
         raise _refuse(str(error), "name") from None
+    values = {field.name: (getattr(built, field.name), field.default) for field in dataclasses.fields(built)}
+    return {name: value for name, (value, default) in values.items() if value != default}
 
 
 class Study(_Model):
@@ -199,6 +215,13 @@ class Study(_Model):
     seed: Whole = Field(ge=0, lt=2**64)
     observed: dict[str, Any] | None = None
     """Real data, whose limits are shown with their coverage."""
+
+    @field_validator("name")
+    @classmethod
+    def _no_lock(cls, name: str) -> str:
+        if name.endswith(".lock"):
+            raise _refuse(f"{name!r}: names that end in .lock are those of locks")
+        return name
 
     @field_validator("methods", "cl", "s_true", "b")
     @classmethod
@@ -233,6 +256,8 @@ class Study(_Model):
     @classmethod
     def _whole_blocks(cls, n_toys: int, info: ValidationInfo) -> int:
         block = info.data.get("toys_per_block")
+        if block and n_toys > block * MOST_BLOCKS:
+            raise _refuse(f"{n_toys} makes more than {MOST_BLOCKS:,} blocks of {block}: raise toys_per_block")
         if block and n_toys % block:
             raise _refuse(
                 f"{n_toys} is no multiple of toys_per_block = {block}: take {math.ceil(n_toys / block) * block}"
@@ -244,9 +269,11 @@ class Study(_Model):
     def _observable(cls, observed: dict[str, Any] | None, info: ValidationInfo) -> dict[str, Any] | None:
         if observed is not None and "experiment" in info.data:
             try:
-                info.data["experiment"].build().observe(observed)
+                views = info.data["experiment"].build().observe(observed)
             except CovsvcError as error:
                 raise _refuse(str(error)) from None
+            if any(len(view) != 1 for view in views):
+                raise _refuse(f"{observed}: give one observation")
         return observed
 
     @property
@@ -337,14 +364,21 @@ class Task:
 
 @dataclass(frozen=True)
 class Row:
-    """All that is missing at one b: the exact cells, and the tasks of toys."""
+    """All that is missing at one b: the exact cells, and the tasks of toys.
+
+    Attributes
+    ----------
+    reach : tuple of float, or None
+        The range of s, all s_true in it, in which the worst exact coverage is searched; None if nothing exact is
+        missing.
+    """
 
     source: ToySource
     columns: tuple[Column, ...]
     b: float
     s_true: tuple[float, ...]
-    exact: bool
-    tasks: tuple[Task, ...]
+    reach: tuple[float, float] | None = None
+    tasks: tuple[Task, ...] = ()
 
 
 def tile_size(study: Study, task_toys: float) -> int:
@@ -354,28 +388,31 @@ def tile_size(study: Study, task_toys: float) -> int:
     return math.ceil(len(study.s_true) / tiles)
 
 
-def rows(study: Study, missing: Callable[[float], tuple[NDArray[np.bool_], bool]], task_toys: float) -> Iterator[Row]:
+Missing = Callable[[float], tuple[NDArray[np.bool_], tuple[float, float] | None]]
+
+
+def rows(study: Study, missing: Missing, task_toys: float) -> Iterator[Row]:
     """Unroll a study into what is missing of it, one b at a time.
 
     Parameters
     ----------
     study : Study
     missing : callable
-        Takes b; returns an array of bool, shape (column, s_true, block), of the blocks to draw, and whether exact
-        values are missing.
+        Takes b; returns an array of bool, shape (column, s_true, block), of the blocks to draw, and the reach of the
+        exact values that are missing, or None.
     task_toys : float
         Toys of a task, about.
     """
     tile = tile_size(study, task_toys)
     for b in study.b:
-        wanted, exact = missing(b)
+        wanted, reach = missing(b)
         tasks: list[Task] = []
         for s_start in range(0, len(study.s_true), tile):
             cells = range(s_start, min(s_start + tile, len(study.s_true)))
             for start in range(0, study.n_blocks, BLOCKS_PER_TILE):
                 tasks += _tasks(study, b, wanted, cells, range(start, min(start + BLOCKS_PER_TILE, study.n_blocks)))
-        if exact or tasks:
-            yield Row(study.source, study.columns, b, study.s_true, exact, tuple(tasks))
+        if reach or tasks:
+            yield Row(study.source, study.columns, b, study.s_true, reach, tuple(tasks))
 
 
 def _tasks(study: Study, b: float, wanted: NDArray[np.bool_], cells: range, blocks: range) -> Iterator[Task]:
@@ -401,15 +438,26 @@ def _tasks(study: Study, b: float, wanted: NDArray[np.bool_], cells: range, bloc
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 without its surprises: 1e6 is a number, no key stands twice."""
+    """YAML as people read it: 1e6 is a number; 010, 1:30, yes and 2020-01-01 are words."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - of a type that PyYAML has declared
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: list(resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+for _tag, _pattern, _first in (
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("int", r"^[-+]?(?:0|[1-9][0-9_]*)$", "-+0123456789"),
+    ("float", r"^[-+]?(?:(?:0|[1-9][0-9_]*)?\.[0-9_]*|(?:0|[1-9][0-9_]*))(?:[eE][-+]?[0-9]+)?$", "-+.0123456789"),
+    ("float", r"^(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$", "-+."),
+    ("null", r"^(?:~|null|Null|NULL|)$", "~nN"),
+    ("merge", r"^(?:<<)$", "<"),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), [*_first, *([""] * (_tag == "null"))]
+    )
+
+
+_MOST_REASONS = 50
+"""Reasons that are told of a file, at most."""
 
 
 def read_studies(path: str | Path) -> tuple[Study, ...]:
@@ -428,6 +476,8 @@ def read_studies(path: str | Path) -> tuple[Study, ...]:
         raise StudyError(f"{path}: {reason}") from None
     try:
         nodes = [node for node in yaml.compose_all(text, _Loader) if node is not None]
+    except RecursionError:
+        raise StudyError(f"{path}: no YAML: nested too deeply") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
@@ -437,20 +487,26 @@ def read_studies(path: str | Path) -> tuple[Study, ...]:
     studies: list[Study] = []
     reasons: list[tuple[yaml.Mark, str]] = []
     for node in nodes:
-        reasons += [(key.start_mark, f"{key.value}: the key stands twice") for key in _keys_twice(node)]
         try:
+            reasons += [(key.start_mark, f"{key.value}: the key stands twice") for key in _keys_twice(node, set())]
             study = study_of(_Loader("").construct_document(node))
         except _RefusedError as refused:
             reasons += [(_locate(node, at).start_mark, message) for at, message in refused.reasons]
         except yaml.MarkedYAMLError as error:
             reasons.append((error.problem_mark or node.start_mark, str(error.problem)))
+        except (ValueError, TypeError) as error:
+            reasons.append((node.start_mark, f"no study: {error}"))
+        except RecursionError:
+            reasons.append((node.start_mark, "no study: nested too deeply"))
         else:
             if study.name in [each.name for each in studies]:
                 reasons.append((node.start_mark, f"name: two studies are named {study.name!r}"))
             studies.append(study)
     if reasons:
         reasons.sort(key=lambda reason: (reason[0].line, reason[0].column))
-        raise StudyError("\n".join(f"{path}:{mark.line + 1}:{mark.column + 1}: {told}" for mark, told in reasons))
+        lines = [f"{path}:{mark.line + 1}:{mark.column + 1}: {told}" for mark, told in reasons[:_MOST_REASONS]]
+        more = len(reasons) - len(lines)
+        raise StudyError("\n".join([*lines, *([f"{path}: and {more:,} more"] if more else [])]))
     if not studies:
         raise StudyError(f"{path}: no study in the file; see `covsvc run --help` for one")
     return tuple(studies)
@@ -513,14 +569,19 @@ def _locate(node: yaml.Node, at: Sequence[str | int]) -> yaml.Node:
     return node
 
 
-def _keys_twice(node: yaml.Node) -> Iterator[yaml.Node]:
+def _keys_twice(node: yaml.Node, visited: set[int]) -> Iterator[yaml.Node]:
+    """Yield keys that stand twice in a mapping; a node that aliases name again is visited once."""
+    if id(node) in visited:
+        return
+    visited.add(id(node))
     if isinstance(node, yaml.MappingNode):
-        seen = set()
+        seen: set[str] = set()
         for key, value in node.value:
-            if key.value in seen:
-                yield key
-            seen.add(key.value if isinstance(key.value, str) else id(key))
-            yield from _keys_twice(value)
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    yield key
+                seen.add(key.value)
+            yield from _keys_twice(value, visited)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            yield from _keys_twice(value)
+            yield from _keys_twice(value, visited)

@@ -28,6 +28,9 @@ EXACT = (
 ROUNDING = 1e-9
 """Exact coverage below cl by less than this is rounding, by more it is under-coverage."""
 
+WORST = ("worst_coverage", "worst_s_true", "worst_s_min", "worst_s_max")
+"""What is known of each column and b: the smallest exact coverage, where, and over which range it was searched."""
+
 MISSING, DONE, FAILED = 0, 1, 2
 """`block_status`."""
 
@@ -130,8 +133,8 @@ class ExactTally:
     ----------
     values : ndarray of float, shape (column, s_true, quantity)
         `EXACT`.
-    worst : ndarray of float, shape (column, 2)
-        Smallest coverage for 0 <= s <= max(s_true), and the s where it is found.
+    worst : ndarray of float, shape (column, 4)
+        `WORST`.
     """
 
     columns: tuple[Column, ...]

@@ -85,8 +85,8 @@ def judge(maps: xr.Dataset) -> Verdict:
         else np.nan
     )
     told = (
-        f"In {drawn.size:,} cells of {int(drawn.min()):,} toys, toys alone show a coverage that is too small by "
-        f"{deficit:.2g} with 80 % power."
+        f"In {drawn.size:,} tests (a cell in a column) of {int(drawn.min()):,} toys, toys alone show a coverage "
+        f"that is too small by {deficit:.2g} with 80 % power."
         if drawn.size
         else "No toys were drawn."
     )

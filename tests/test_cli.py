@@ -91,7 +91,7 @@ def test_limit_takes_options_levels_and_coverage(covsvc):
         (("--n", "nan", "--b", 3), "n = nan: a count"),
         (("--n", "inf", "--b", 3), "n = inf: a count"),
         (("--n", "three", "--b", 3), "'three' is not a valid float"),
-        (("--n", 3, "--b", -1), "b = -1: an expected background is a finite number of events >= 0"),
+        (("--n", 3, "--b", -1), "b = -1: an expected background is a number of events >= 0"),
         (("--n", 3, "--b", "nan"), "b = nan: an expected background"),
         (("--n", 3), "Missing option '--b'"),
         (("--n", 3, "--b", 1, "--cl", 1), "cl = 1.0: a confidence level lies in [0.5, 1)"),

@@ -186,7 +186,7 @@ def cube_of(cells, *, cl=0.9, failed_blocks=0, toys_per_block=10, exact_coverage
     cube = xr.Dataset(
         {name: (CELLS, np.array(values, np.int64)[None, None, None]) for name, values in counts.items()}
         | {name: (CELLS, unknown.copy()) for name in EXACT}
-        | dict.fromkeys(("worst_coverage", "worst_s_true", "worst_s_max"), (CELLS[:3], unknown[..., 0]))
+        | dict.fromkeys(("worst_coverage", "worst_s_true", "worst_s_min", "worst_s_max"), (CELLS[:3], unknown[..., 0]))
         | {
             "limit_counts": ((*CELLS, "limit_bin"), bins[None, None, None]),
             "block_status": ((*CELLS, "block"), status[None, None, None]),

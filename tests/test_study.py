@@ -92,6 +92,20 @@ def test_several_studies_stand_in_one_file(tmp_path):
         ("seed: 1999", "seed: 1999\nseed: 4", "study.yaml:9:1: seed: the key stands twice"),
         ("{n: 3, b: 1}", "{n: -3, b: 1}", "study.yaml:9:1: observed: n = -3: a count of events is a whole number >= 0"),
         ("{n: 3, b: 1}", "{n: 3}", "observed: an observation of counting is given by n and b, not by n"),
+        ("name: good", "name: good.lock", "names that end in .lock are those of locks"),
+        ("label: fc98", 'label: "a\\tb"', "a label is printable text"),
+        ("[0.95, 0.90]", "[0.9999999999999]", "cl.0: 0.9999999999999: a confidence level lies in [0.5, 1)"),
+        ("[0, 1, 0.1]", "[1:30]", "b.0: '1:30' is no number of expected events"),
+        ("seed: 1999", "seed: 010", "seed: '010': input should be a valid integer"),
+        ("n_toys: 1e5", "n_toys: 1e12\ntoys_per_block: 1", "makes more than 1,000,000 blocks of 1: raise toys_per_block"),
+        ("{n: 3, b: 1}", "2020-13-45", "observed: '2020-13-45': input should be a valid dictionary"),
+        ("{n: 3, b: 1}", "{n: 3, b: '5.5'}", "observed: b = '5.5': an expected background is a number of events"),
+        ("{n: 3, b: 1}", "{n: [3, 4], b: 1}", "give one observation"),
+        ("seed: 1999", "seed: 1999\n? [a, b]\n: 3", "study.yaml:9:3: found unhashable key"),
+        ("seed: 1999", "seed: 1999\nx: &a [*a]", "study.yaml:9:1: x: unknown key"),
+        ("seed: 1999", "seed: 1999\nx: " + "[" * 3000, "nested too deeply"),
+        ("seed: 1999", "seed: 1999\nx: !!int foo", "no study: invalid literal for int()"),
+        ("[classical,", "[3,", "methods.0: 3: a limit method is given by its name"),
         ("name: good", "name: [good", "study.yaml:2:11: no YAML"),
         ("seed: 1999", "seed: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
     ],
@@ -127,6 +141,15 @@ def test_a_method_that_cannot_read_the_experiment_is_refused(plugins):
         )
 
 
+def test_aliases_are_not_unrolled_and_reasons_not_endless(tmp_path):
+    levels = "\n".join(f"x{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12))
+    told = refusal(tmp_path, GOOD + f"x0: &a0 [1]\n{levels}\n")
+    assert "x11: unknown key" in told
+    many = refusal(tmp_path, GOOD.replace("{start: 0, stop: 12, num: 25}", "{start: -9, stop: -1, num: 1000}"))
+    assert len(many.splitlines()) == 51
+    assert many.endswith("and 950 more")
+
+
 def test_an_empty_file_and_a_missing_one_are_refused(tmp_path):
     assert "no study in the file" in refusal(tmp_path, "# nothing\n")
     assert "a study is a mapping" in refusal(tmp_path, "- 1\n")
@@ -141,7 +164,7 @@ def test_tasks_hold_what_is_missing_and_each_block_once(small_study, task_toys):
     wanted = {b: rng.random((len(study.columns), len(study.s_true), study.n_blocks)) < 0.3 for b in study.b}
     wanted[study.b[1]][:] = False
     held = {b: np.zeros_like(each, dtype=int) for b, each in wanted.items()}
-    for row in rows(study, lambda b: (wanted[b], False), task_toys):
+    for row in rows(study, lambda b: (wanted[b], None), task_toys):
         for task in row.tasks:
             assert len(task.s_true) <= tile_size(study, task_toys)
             assert task.start // 128 == (task.stop - 1) // 128

@@ -189,7 +189,7 @@ def test_a_method_that_promises_too_much_is_broken_by_toys_alone(plugins, small_
         ("too_low", 0.95): "broken",
     }
     assert verdict.sentence == "Broken promises: too_low at 0.9, too_low at 0.95."
-    assert verdict.smallest_deficit_sentence.startswith("In 48 cells of 5,000 toys")
+    assert verdict.smallest_deficit_sentence.startswith("In 48 tests (a cell in a column) of 5,000 toys")
 
 
 def test_of_a_method_that_raises_nothing_is_known(plugins, small_study, tmp_path):
@@ -269,6 +269,6 @@ def test_a_verdict_tells_the_deficit_of_its_poorest_cell():
     verdict = judge(maps)
     assert verdict.smallest_deficit == smallest_deficit(1000, 0.9, 12)
     assert verdict.smallest_deficit_sentence == (
-        f"In 12 cells of 1,000 toys, toys alone show a coverage that is too small by {verdict.smallest_deficit:.2g} "
+        f"In 12 tests (a cell in a column) of 1,000 toys, toys alone show a coverage that is too small by {verdict.smallest_deficit:.2g} "
         "with 80 % power."
     )

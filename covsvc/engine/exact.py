@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from covsvc.contracts import Experiment, FloatArray, Limits, Status
+from covsvc.tally import ROUNDING
 
 
 @dataclass(frozen=True)
@@ -67,19 +68,26 @@ def find_worst(
 
 
 def trace(
-    experiment: Experiment, view: int, first: int, limits: Limits, b: float, s_max: float, points: int
+    experiment: Experiment,
+    view: int,
+    first: int,
+    limits: Limits,
+    b: float,
+    s_max: float,
+    s_min: float = 0.0,
+    points: int = 97,
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the saw-tooth of exact coverage for 0 <= s <= s_max: every jump from both sides, `points` between.
+    """Return the saw-tooth of exact coverage for s_min <= s <= s_max: every jump from both sides, `points` between.
 
     Returns
     -------
     s, coverage : ndarray of float, shape (point,)
         Ascending in s; a jump stands twice, first from below.
     """
-    ends = _jumps(limits, 0.0, s_max)
-    sides = _pieces(limits, ends, 0.0, s_max)
+    ends = _jumps(limits, s_min, s_max)
+    sides = _pieces(limits, ends, s_min, s_max)
     curve = [(s, side == "above", covered) for s, side, covered in sides if side != "at"]
-    curve += [(s, False, limits.cover(s)) for s in np.linspace(0.0, s_max, points) if s not in ends]
+    curve += [(s, False, limits.cover(s)) for s in np.linspace(s_min, s_max, points) if s not in ends]
     curve.sort(key=lambda point: point[:2])
     s = np.array([point[0] for point in curve])
     probability = _Sum(experiment, view, first, b)
@@ -137,8 +145,12 @@ class _Sum:
         if s_true != self._s_true:
             views, self._probability = self._experiment.outcomes(s_true, self._b)  # type: ignore[attr-defined]
             self._s_true, self._start = s_true, int(views[self._view].n[0]) - self._first
-        inside = covered[max(self._start, 0) : self._start + len(self._probability)]
-        return float(inside @ self._probability[max(-self._start, 0) :][: len(inside)])
+            end = self._start + len(self._probability)
+            told = self._probability[max(-self._start, 0) : len(self._probability) - max(end - len(covered), 0)]
+            if 1.0 - told.sum() > ROUNDING:
+                raise ValueError(f"the limits that are known do not reach s = {s_true:g}")
+            self._probability, self._start = told, max(self._start, 0)
+        return float(covered[self._start : self._start + len(self._probability)] @ self._probability)
 
 
 def _is_run(covered: NDArray[np.bool_]) -> bool:

@@ -44,9 +44,13 @@ def execute(rows: Iterable[Row], client: Client | None = None) -> Iterator[Tally
 
 def _here(rows: Iterable[Row]) -> Iterator[Tally | ExactTally]:
     for row in rows:
-        tables = make_tables(row)
-        if row.exact:
-            yield sum_exactly(row, tables)
+        try:
+            tables = make_tables(row)
+            exact = sum_exactly(row, tables) if row.reach else None
+        except Exception as error:
+            raise TaskError(f"exact values at b = {row.b:g}: {error!r}") from error
+        if exact:
+            yield exact
         for task in row.tasks:
             try:
                 yield run_task(task, tables)
@@ -86,7 +90,7 @@ def _on_cluster(rows: Iterable[Row], client: Client) -> Iterator[Tally | ExactTa
 def _submit(rows: Iterable[Row], client: Client) -> Iterator[tuple[Future, Row | Task]]:
     for row in rows:
         tables = client.submit(make_tables, row, pure=False)
-        if row.exact:
+        if row.reach:
             yield client.submit(sum_exactly, row, tables, pure=False), row
         for task in row.tasks:
             yield client.submit(run_task, task, tables, pure=False), task

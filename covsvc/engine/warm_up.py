@@ -29,7 +29,7 @@ def run_kernels() -> None:
             "seed": 0,
         }
     )
-    for row in rows(study, lambda _: (np.ones((len(study.columns), 2, 1), bool), True), 1):
+    for row in rows(study, lambda _: (np.ones((len(study.columns), 2, 1), bool), (1.0, 2.0)), 1):
         tables = make_tables(row)
         sum_exactly(row, tables)
         run_task(row.tasks[0], tables)

@@ -14,7 +14,7 @@ from covsvc.errors import TaskError
 from covsvc.kernels.outcomes import sum_outcomes
 from covsvc.registry import view_for
 from covsvc.study import Column, Row, Task
-from covsvc.tally import EXACT, Counter, ExactTally, Tally, Told
+from covsvc.tally import EXACT, WORST, Counter, ExactTally, Tally, Told
 
 MOST_OUTCOMES = 1_000_000
 """Outcomes of a cell up to which coverage is summed; beyond, toys tell."""
@@ -99,7 +99,7 @@ def make_tables(row: Row) -> Tables:
     failed: dict[tuple[str, float], str] = {}
     held: dict[int, tuple[Counts, list[Column], list[Limits]]] = {}
     if hasattr(experiment, "outcomes"):
-        ends = [experiment.outcomes(s_true, row.b)[0] for s_true in (row.s_true[0], row.s_true[-1])]
+        ends = [experiment.outcomes(s_true, row.b)[0] for s_true in _ends_of(row)]
         for column in row.columns:
             method = column.spec.build()
             view = _view(method, experiment)
@@ -123,12 +123,14 @@ def make_tables(row: Row) -> Tables:
 def sum_exactly(row: Row, tables: Tables, *, search: bool = True) -> ExactTally:
     """Sum coverage and the distribution of the limits over the outcomes of every cell of `row`.
 
-    With `search`, find the smallest coverage for 0 <= s <= max(s_true), too.
+    With `search`, find the smallest coverage over the reach of `row`, too.
     """
     begun = time.thread_time()
     experiment = row.source.experiment.build()
     values = np.full((len(row.columns), len(row.s_true), len(EXACT)), np.nan)
-    worst = np.full((len(row.columns), 2), np.nan)
+    worst = np.full((len(row.columns), len(WORST)), np.nan)
+    low, high = _ends_of(row)
+    worst[:, 2:] = low, high
     for whole in tables.of:
         found = whole.only(row.columns)
         if found is None:
@@ -142,8 +144,8 @@ def sum_exactly(row: Row, tables: Tables, *, search: bool = True) -> ExactTally:
             sums = sum_outcomes(probability, limits.lower, limits.upper, limits.status, order, first, s_true)
             values[held, cell] = sums
         for column, index in enumerate(held if search else ()):
-            least = find_worst(experiment, table.view, table.first, table.limits(column), row.b, row.s_true[-1])
-            worst[index] = least.coverage, least.s_true
+            least = find_worst(experiment, table.view, table.first, table.limits(column), row.b, high, low)
+            worst[index, :2] = least.coverage, least.s_true
     return ExactTally(row.columns, row.b, row.s_true, values, worst, time.thread_time() - begun + tables.seconds)
 
 
@@ -222,6 +224,10 @@ def _try(method: LimitMethod, observed: Any, cl: float) -> Limits | str:
         return limits_of(method, observed, cl)
     except Exception as error:  # a method may raise anything: its blocks are recorded as failed, all others go on
         return f"{type(error).__name__}: {error}"
+
+
+def _ends_of(row: Row) -> tuple[float, float]:
+    return row.reach or (row.s_true[0], row.s_true[-1])
 
 
 def _view(method: LimitMethod, experiment: Experiment) -> int:

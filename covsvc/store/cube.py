@@ -13,7 +13,7 @@ import zarr
 
 from covsvc.errors import StoreError
 from covsvc.study import BLOCKS_PER_TILE
-from covsvc.tally import COUNTS, EXACT, N_BINS
+from covsvc.tally import COUNTS, EXACT, N_BINS, WORST
 
 SCHEMA = 1
 """Version of the schema; a store of a newer one is refused."""
@@ -59,8 +59,9 @@ LONG_NAMES = {
     "exact_p_unbounded": "exact probability of no upper limit",
     "exact_p_failed": "exact probability of a failed limit",
     "exact_status": "0 missing, 1 summed, 2 not enumerable",
-    "worst_coverage": "smallest exact coverage for 0 <= s <= worst_s_max",
+    "worst_coverage": "smallest exact coverage for worst_s_min <= s <= worst_s_max",
     "worst_s_true": "signal at which coverage is smallest",
+    "worst_s_min": "start of the range that was searched",
     "worst_s_max": "end of the range that was searched",
 }
 
@@ -74,7 +75,7 @@ def create(root: zarr.Group, axes: Mapping[str, Sequence[Any]], n_blocks: int, s
     chunks = {**sizes, "b": 1, "s_true": s_tile, "block": BLOCKS_PER_TILE, "limit_bin": BINS_PER_CHUNK}
     for name, variable in ARRAYS.items():
         _create(root, name, (*AXES, *variable.extra), sizes, chunks, variable.dtype, variable.fill)
-    _create(root, "worst", (*AXES[:3], "found"), {**sizes, "found": 3}, {**chunks, "found": 3}, "float64", np.nan)
+    _create(root, "worst", (*AXES[:3], "found"), sizes, chunks, "float64", np.nan)
     root.create_array("limit_method", shape=(sizes["limit_method"],), dtype="string", dimension_names=("limit_method",))
     for name in AXES[1:]:
         root.create_array(name, shape=(sizes[name],), dtype="float64", dimension_names=(name,))
@@ -83,7 +84,7 @@ def create(root: zarr.Group, axes: Mapping[str, Sequence[Any]], n_blocks: int, s
 
 def grow(root: zarr.Group, axes: Mapping[str, Sequence[Any]], n_blocks: int) -> None:
     """Resize the arrays of a cube to longer axes."""
-    sizes = {**{name: len(axes[name]) for name in AXES}, **_fixed_sizes(n_blocks), "found": 3}
+    sizes = {**{name: len(axes[name]) for name in AXES}, **_fixed_sizes(n_blocks)}
     for name, array in root.arrays():
         wanted = tuple(sizes[dimension] for dimension in array.metadata.dimension_names)
         if array.shape != wanted:
@@ -119,7 +120,10 @@ def read(store: Any, where: str) -> xr.Dataset:
     StoreError
         If the store is not of a known schema.
     """
-    root = zarr.open_group(store, mode="r")
+    try:
+        root = zarr.open_group(store, mode="r")
+    except FileNotFoundError:  # its driver was killed before the first commit
+        raise StoreError(f"{where}: nothing is stored yet; `covsvc run` goes on with it") from None
     check_schema(root, where)
     raw = xr.open_zarr(store, consolidated=False, chunks=None)
     order = {name: np.argsort(raw[name].values, kind="stable") for name in AXES[1:]}
@@ -127,8 +131,7 @@ def read(store: Any, where: str) -> xr.Dataset:
     cube: xr.Dataset = raw[["limit_counts", "block_status", "limit_digest", "exact_status"]]
     cube = cube.assign({name: raw["counts"].isel(count=index) for index, name in enumerate(COUNTS)})
     cube = cube.assign({name: raw["exact"].isel(quantity=index) for index, name in enumerate(EXACT)})
-    worst = ("worst_coverage", "worst_s_true", "worst_s_max")
-    cube = cube.assign({name: raw["worst"].isel(found=index) for index, name in enumerate(worst)})
+    cube = cube.assign({name: raw["worst"].isel(found=index) for index, name in enumerate(WORST)})
     for name in cube.data_vars:
         cube[name].attrs["long_name"] = LONG_NAMES[str(name)]
     for name, long_name in (("s_true", "true signal"), ("b", "background"), ("cl", "confidence level")):
@@ -140,7 +143,7 @@ def read(store: Any, where: str) -> xr.Dataset:
 
 
 def _fixed_sizes(n_blocks: int) -> dict[str, int]:
-    return {"block": n_blocks, "limit_bin": N_BINS, "count": len(COUNTS), "quantity": len(EXACT)}
+    return {"block": n_blocks, "limit_bin": N_BINS, "count": len(COUNTS), "quantity": len(EXACT), "found": len(WORST)}
 
 
 def _create(

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,11 +20,12 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from covsvc.errors import StoreError
-from covsvc.fingerprint import code_of, environment
+from covsvc.errors import CovsvcError, StoreError
+from covsvc.fingerprint import code_of, environment, git_revision
 from covsvc.store import cube
-from covsvc.study import BLOCKS_PER_TILE, Study, Task
+from covsvc.study import BLOCKS_PER_TILE, Column, MethodSpec, Study, Task
 from covsvc.tally import DONE, FAILED, MISSING, ExactTally, Tally
+from covsvc.version import __version__
 
 icechunk.set_logs_filter("error")
 
@@ -77,6 +78,40 @@ def driver_of(store: str | Path, name: str) -> str:
         except BlockingIOError:
             return file.read().strip()
     return ""
+
+
+def compare(stored: Mapping[str, Any], study: Study, where: str, *, replace: bool = False) -> tuple[bool, list[str]]:
+    """Compare the attributes of a stored cube with a study that would extend it.
+
+    Returns
+    -------
+    same_toys : bool
+        Whether the stored toys are those of the study.
+    other : list of str
+        Labels of the study whose stored columns were made by other code or options.
+
+    Raises
+    ------
+    StoreError
+        If anything differs and `replace` is not set; the message holds the cure.
+    """
+    source = _source(study)
+    if stored.get("source") != source:
+        if stored and not replace:
+            raise StoreError(_differing(where, stored["source"], source))
+        return False, []
+    known = stored["methods"]
+    other = [
+        spec.label
+        for spec in study.methods
+        if spec.label in known and known[spec.label]["fingerprint"] != _described(spec, study)["fingerprint"]
+    ]
+    if other and not replace:
+        raise StoreError(
+            f"{where}: the code or the options of {', '.join(other)} differ from those which made the stored columns; "
+            "give the changed method another label in the study, or recompute its columns with --replace"
+        )
+    return True, other
 
 
 @contextmanager
@@ -140,6 +175,7 @@ class Ledger:
         self._tiles: dict[tuple[int, int], _Tile] = {}
         self._virgin: set[tuple[int, int]] = set()
         self._failures: list[dict[str, Any]] = []
+        self._trusted = False
         self._seconds = 0.0
         self._toys = 0
         self._began = self._committed = time.monotonic()
@@ -152,14 +188,14 @@ class Ledger:
         """Id of the newest commit."""
         return str(self._repository.lookup_branch("main"))
 
-    def missing(self, b: float, *, retry_failed: bool = False) -> tuple[NDArray[np.bool_], bool]:
+    def missing(self, b: float, *, retry_failed: bool = False) -> tuple[NDArray[np.bool_], tuple[float, float] | None]:
         """Return what of the study is missing at one b.
 
         Returns
         -------
         blocks : ndarray of bool, shape (column, s_true, block)
-        exact : bool
-            Whether exact values are missing.
+        reach : tuple of float, or None
+            The range of s over which exact values are to be made, no smaller than what is stored; None if none is.
         """
         study = self._study
         at = self._axes["b"].index(b)
@@ -171,40 +207,62 @@ class Ledger:
                 self._virgin.add((at, tile // self._s_tile))
         status = stored[rows, levels][:, cells][:, :, : study.n_blocks]
         exact = self._array("exact_status")[:, :, at][rows, levels][:, cells]
-        reach = self._array("worst")[:, :, at, 2][rows, levels]
         wanted = status == MISSING
         if retry_failed:
             wanted |= status == FAILED
-        return wanted, bool((exact == 0).any() or not (reach >= study.s_true[-1]).all())
+        low, high = study.s_true[0], study.s_true[-1]
+        reach = self._array("worst")[:, :, at, 2:][rows, levels]
+        complete = (exact != 0).all() and (reach[:, 0] <= low).all() and (reach[:, 1] >= high).all()
+        if complete:
+            return wanted, None
+        return wanted, (float(np.nanmin([*reach[:, 0], low])), float(np.nanmax([*reach[:, 1], high])))
 
-    def sentinel(self) -> tuple[Task, NDArray[np.uint64]] | None:
-        """Return one stored block as a task, with the digests of its columns, if code or libraries have changed."""
-        changed = self._stored.get("engine") != self._engine or self._stored.get("environment") != self._environment
-        if not changed:
-            return None
-        study = self._study
-        for b in study.b:
-            wanted, _ = self.missing(b)
-            done = np.argwhere(~wanted)
-            if len(done):
-                _, cell, block = done[0].tolist()
-                held = np.flatnonzero(~wanted[:, cell, block])
-                columns = tuple(study.columns[index] for index in held)
-                rows, levels = self._rows_of(columns)
-                at = self._axes["b"].index(b), self._axes["s_true"].index(study.s_true[cell])
-                if (self._array("block_status")[:, :, *at, block][rows, levels] == DONE).all():
-                    digests = self._array("limit_digest")[:, :, *at, block][rows, levels]
-                    return Task(study.source, columns, b, (study.s_true[cell],), block, block + 1), digests
-        return None
+    def sentinels(self) -> Iterator[tuple[Task, NDArray[np.uint64]]]:
+        """Yield a stored block of every column, with its digests, if code or libraries have changed since.
+
+        Columns of limit methods that are not as they were are left out: they are not extended anyhow.
+        """
+        if self._stored.get("engine") == self._engine and self._stored.get("environment") == self._environment:
+            return
+        waiting = {
+            (row, level): Column(spec, cl)
+            for row, spec in self._buildable().items()
+            for level, cl in enumerate(self._axes["cl"])
+        }
+        for at, b in enumerate(self._axes["b"]):
+            done = self._array("block_status")[:, :, at] == DONE
+            while waiting:
+                place = next((np.argwhere(done[place]) for place in waiting if done[place].any()), None)
+                if place is None:
+                    break
+                cell, block = place[0].tolist()
+                held = [each for each in waiting if done[(*each, cell, block)]]
+                columns = tuple(waiting.pop(each) for each in held)
+                digests = self._array("limit_digest")[:, :, at, cell, block][tuple(np.array(held).T)]
+                yield Task(self._study.source, columns, b, (self._axes["s_true"][cell],), block, block + 1), digests
+
+    def _buildable(self) -> dict[int, MethodSpec]:
+        """Return the stored methods whose code and options are as they were, by row."""
+        found = {}
+        for label, told in self._stored.get("methods", {}).items():
+            try:
+                spec = MethodSpec(name=told["name"], options=told["options"], label=label)
+                if _described(spec, self._study)["fingerprint"] == told["fingerprint"]:
+                    found[self._axes["limit_method"].index(label)] = spec
+            except (ValueError, CovsvcError):
+                continue
+        return found
 
     def trust_engine(self) -> None:
-        """Record that the code and the libraries of now make the bits that are stored."""
+        """Record that the code and the libraries of now make the bits that are stored; from here on commits happen."""
         self._describe({"engine": self._engine, "environment": self._environment})
+        self._trusted = True
+        self.commit()
 
-    def discard(self) -> None:
-        """Forget the columns of the study; they are missing from now on."""
-        for spec in self._study.methods:
-            self._forget(self._axes["limit_method"].index(spec.label))
+    def discard(self, labels: Iterable[str]) -> None:
+        """Forget the columns of limit methods; they are missing from now on."""
+        for label in labels:
+            self._forget(self._axes["limit_method"].index(label))
 
     def add(self, tally: Tally) -> None:
         """Add the counts of blocks, and their status; commit if the last commit is long ago."""
@@ -258,12 +316,26 @@ class Ledger:
             stored[place] = values
             self._array(name)[:, :, at] = stored
         worst = self._array("worst")[:, :, at]
-        worst[rows, levels] = np.column_stack([exact.worst, np.full(len(rows), exact.s_true[-1])])
+        worst[rows, levels] = exact.worst
         self._array("worst")[:, :, at] = worst
         self._seconds += exact.seconds
 
     def commit(self) -> None:
-        """Write all that was added; nothing happens if nothing was."""
+        """Write all that was added; nothing happens if nothing was.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written, the disk being full, say. What was committed before is whole.
+        """
+        if not self._trusted:
+            return
+        try:
+            self._commit()
+        except (icechunk.IcechunkError, OSError) as error:
+            raise StoreError(f"{self._where}: cannot be written: {error}") from error
+
+    def _commit(self) -> None:
         for (at, tile), held in self._tiles.items():
             for (name, chunk), buffer in held.arrays.items():
                 self._array(name)[self._region(at, tile, name, chunk)] = buffer
@@ -273,7 +345,8 @@ class Ledger:
         if self._session.has_uncommitted_changes:
             now = time.monotonic()
             told = {
-                "covsvc": _version(),
+                "covsvc": __version__,
+                "git_revision": git_revision(),
                 "kernel_cpu_seconds": round(self._seconds, 3),
                 "wall_seconds": round(now - self._began, 3),
                 "toys": self._toys,
@@ -316,12 +389,8 @@ class Ledger:
         self._stored = dict(self._root.attrs)
         if self._stored:
             cube.check_schema(self._root, self._where)
-        toys = study.source
-        source = {"experiment": toys.experiment.model_dump(), "seed": toys.seed, "toys_per_block": toys.toys_per_block}
         methods = {spec.label: _described(spec, study) for spec in study.methods}
-        same_toys = self._stored.get("source") == source
-        if self._stored and not same_toys and not replace:
-            raise StoreError(_differing(self._where, self._stored["source"], source))
+        same_toys, other = compare(self._stored, study, self._where, replace=replace)
         if not same_toys:
             for name in list(self._root):
                 del self._root[name]
@@ -334,16 +403,6 @@ class Ledger:
             cube.create(self._root, wanted, study.n_blocks, s_tile)
             self._root.attrs.put({"schema": cube.SCHEMA, "methods": {}, "failures": []})
         known: dict[str, Any] = self._root.attrs["methods"]
-        other = [
-            label
-            for label, told in methods.items()
-            if label in known and known[label]["fingerprint"] != told["fingerprint"]
-        ]
-        if other and not replace:
-            raise StoreError(
-                f"{self._where}: the code or the options of {', '.join(other)} differ from those which made the stored "
-                "columns; give the changed method another label in the study, or recompute its columns with --replace"
-            )
         self._axes = cube.read_axes(self._root)
         for name, values in (
             ("limit_method", list(methods)),
@@ -362,7 +421,7 @@ class Ledger:
         self._s_tile = self._array("block_status").chunks[3]
         failures = [each for each in self._root.attrs.get("failures", []) if each["limit_method"] not in other]
         described = {
-            "source": source,
+            "source": _source(study),
             "methods": known | methods,
             "study": study.model_dump(mode="json"),
             "failures": failures,
@@ -419,6 +478,11 @@ def _described(spec: Any, study: Study) -> dict[str, Any]:
     }
 
 
+def _source(study: Study) -> dict[str, Any]:
+    toys = study.source
+    return {"experiment": toys.experiment.model_dump(), "seed": toys.seed, "toys_per_block": toys.toys_per_block}
+
+
 def _differing(where: str, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     told = "; ".join(
         f"{key} is {stored[key]!r} there and {wanted[key]!r} here" for key in wanted if stored[key] != wanted[key]
@@ -447,26 +511,33 @@ def _existing(store: str | Path, name: str) -> icechunk.Repository:
 def _create(path: Path) -> icechunk.Repository:
     storage = icechunk.local_filesystem_storage(str(path))
     try:
-        return icechunk.Repository.create(storage, spec_version=1)  # so that libraries 1.x read it, too
-    except TypeError:
-        return icechunk.Repository.create(storage)
-
-
-def _version() -> str:
-    from covsvc.version import __version__
-
-    return __version__
+        try:
+            return icechunk.Repository.create(storage, spec_version=1)  # so that libraries 1.x read it, too
+        except TypeError:
+            return icechunk.Repository.create(storage)
+    except icechunk.IcechunkError as error:
+        raise StoreError(f"{path}: cannot be written: {error}") from None
 
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
     """Hold the lock of a study, or say who holds it."""
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise StoreError(f"{path.with_suffix('')}: another driver has this study: {file.read().strip()}") from None
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}; --store names a folder that can be written") from None
+    with file:
+        for attempt in range(10):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if attempt < 9:  # `status` may look just now
+                    time.sleep(0.1)
+                    continue
+                file.seek(0)
+                told = f"another driver has this study: {file.read().strip()}"
+                raise StoreError(f"{path.parent / path.stem}: {told}") from None
         file.truncate(0)
         start = datetime.now(UTC).isoformat(timespec="seconds")
         file.write(f"pid {os.getpid()} on {socket.gethostname()} since {start}\n")

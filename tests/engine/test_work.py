@@ -15,7 +15,7 @@ from covsvc.tally import BIN_EDGES, DONE, FAILED, Told, bin_bounds
 
 def everything(study, task_toys=1e9):
     wanted = np.ones((len(study.columns), len(study.s_true), study.n_blocks), bool)
-    return list(rows(study, lambda _: (wanted, True), task_toys))
+    return list(rows(study, lambda _: (wanted, (study.s_true[0], study.s_true[-1])), task_toys))
 
 
 def test_a_tally_is_what_numpy_draws_and_the_method_says(small_study):

@@ -7,7 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from covsvc import registry
+from covsvc.engine.warm_up import WarmUp, run_kernels
 from covsvc.errors import ClusterError
+
+_PATIENCE = 30
+"""Seconds in which a scheduler has to find a worker."""
 
 
 @contextmanager
@@ -29,7 +33,12 @@ def connect(cluster: Any, n_workers: int | None = None) -> Iterator[Any]:
     UnknownName
         If no cluster has this name.
     """
-    if cluster is None or not isinstance(cluster, str):
+    if cluster is None:
+        run_kernels()
+        yield None
+    elif not isinstance(cluster, str):
+        if not hasattr(cluster, "submit"):
+            raise ClusterError(f"{cluster!r}: no Dask client, no address and no name of a cluster")
         _warm_up(cluster)
         yield cluster
     elif "://" in cluster:
@@ -51,10 +60,10 @@ def connect(cluster: Any, n_workers: int | None = None) -> Iterator[Any]:
 
 
 def _warm_up(client: Any) -> None:
-    """Have the kernels compiled, or read from their cache, before the work begins."""
-    from covsvc.engine.warm_up import WarmUp, run_kernels
-
-    if client is not None:
-        client.register_plugin(WarmUp())
-    else:
-        run_kernels()
+    """Wait for a worker, and have the kernels compiled, or read from their cache, before the work begins."""
+    try:
+        client.wait_for_workers(1, timeout=_PATIENCE)
+    except TimeoutError:
+        address = client.scheduler.address
+        raise ClusterError(f"{address}: no worker joined within {_PATIENCE} s; start one with `dask worker`") from None
+    client.register_plugin(WarmUp())
