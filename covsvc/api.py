@@ -34,12 +34,12 @@ from covsvc.study import (
     Task,
     ToySource,
     confidence_level,
-    read_studies,
     rounded,
     rows,
     study_of,
     tile_size,
 )
+from covsvc.study_file import read_studies
 from covsvc.tally import DONE, EXACT, FAILED, MISSING, ExactTally
 from covsvc.verdict import judge, smallest_deficit
 

@@ -6,16 +6,13 @@ import dataclasses
 import hashlib
 import json
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from numbers import Real
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import (
     BaseModel,
@@ -437,82 +434,9 @@ def _tasks(study: Study, b: float, wanted: NDArray[np.bool_], cells: range, bloc
                 )
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as people read it: 1e6 is a number; 010, 1:30, yes and 2020-01-01 are words."""
+class RefusedStudy(StudyError):
+    """A study that is refused; `reasons` holds the path of keys and indices to each offending value, and why."""
 
-    yaml_implicit_resolvers = {}  # noqa: RUF012 - of a type that PyYAML has declared
-
-
-for _tag, _pattern, _first in (
-    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
-    ("int", r"^[-+]?(?:0|[1-9][0-9_]*)$", "-+0123456789"),
-    ("float", r"^[-+]?(?:(?:0|[1-9][0-9_]*)?\.[0-9_]*|(?:0|[1-9][0-9_]*))(?:[eE][-+]?[0-9]+)?$", "-+.0123456789"),
-    ("float", r"^(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$", "-+."),
-    ("null", r"^(?:~|null|Null|NULL|)$", "~nN"),
-    ("merge", r"^(?:<<)$", "<"),
-):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), [*_first, *([""] * (_tag == "null"))]
-    )
-
-
-_MOST_REASONS = 50
-"""Reasons that are told of a file, at most."""
-
-
-def read_studies(path: str | Path) -> tuple[Study, ...]:
-    """Read the studies of a YAML file.
-
-    Raises
-    ------
-    StudyError
-        If the file cannot be read, or anything in it is refused: all reasons at once, each with file:line:column.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
-        raise StudyError(f"{path}: {reason}") from None
-    try:
-        nodes = [node for node in yaml.compose_all(text, _Loader) if node is not None]
-    except RecursionError:
-        raise StudyError(f"{path}: no YAML: nested too deeply") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise StudyError(f"{path}{where}: no YAML: {error.problem or error.context}") from None
-    except yaml.YAMLError as error:
-        raise StudyError(f"{path}: no YAML: {error}") from None
-    studies: list[Study] = []
-    reasons: list[tuple[yaml.Mark, str]] = []
-    for node in nodes:
-        try:
-            reasons += [(key.start_mark, f"{key.value}: the key stands twice") for key in _keys_twice(node, set())]
-            study = study_of(_Loader("").construct_document(node))
-        except _RefusedError as refused:
-            reasons += [(_locate(node, at).start_mark, message) for at, message in refused.reasons]
-        except yaml.MarkedYAMLError as error:
-            reasons.append((error.problem_mark or node.start_mark, str(error.problem)))
-        except (ValueError, TypeError) as error:
-            reasons.append((node.start_mark, f"no study: {error}"))
-        except RecursionError:
-            reasons.append((node.start_mark, "no study: nested too deeply"))
-        else:
-            if study.name in [each.name for each in studies]:
-                reasons.append((node.start_mark, f"name: two studies are named {study.name!r}"))
-            studies.append(study)
-    if reasons:
-        reasons.sort(key=lambda reason: (reason[0].line, reason[0].column))
-        lines = [f"{path}:{mark.line + 1}:{mark.column + 1}: {told}" for mark, told in reasons[:_MOST_REASONS]]
-        more = len(reasons) - len(lines)
-        raise StudyError("\n".join([*lines, *([f"{path}: and {more:,} more"] if more else [])]))
-    if not studies:
-        raise StudyError(f"{path}: no study in the file; see `covsvc run --help` for one")
-    return tuple(studies)
-
-
-class _RefusedError(StudyError):
     def __init__(self, reasons: list[tuple[tuple[str | int, ...], str]]) -> None:
         super().__init__("\n".join(message for _, message in reasons))
         self.reasons = reasons
@@ -527,11 +451,11 @@ def study_of(given: Any) -> Study:
         With all reasons at once.
     """
     if not isinstance(given, Mapping):
-        raise _RefusedError([((), f"a study is a mapping of keys to values, not {given!r}")])
+        raise RefusedStudy([((), f"a study is a mapping of keys to values, not {given!r}")])
     try:
         return Study.model_validate(dict(given))
     except ValidationError as error:
-        raise _RefusedError([_reason(each) for each in error.errors()]) from None
+        raise RefusedStudy([_reason(each) for each in error.errors()]) from None
 
 
 def _reason(error: Any) -> tuple[tuple[str | int, ...], str]:
@@ -550,38 +474,3 @@ def _reason(error: Any) -> tuple[tuple[str | int, ...], str]:
         return at, f"{name}: {error['input']!r}: letters, digits, '.', '_' and '-' only, a letter or a digit first"
     message = error["msg"]
     return at, f"{name}: {error['input']!r}: {message[0].lower()}{message[1:]}"
-
-
-def _locate(node: yaml.Node, at: Sequence[str | int]) -> yaml.Node:
-    """Return the node at a path of keys and indices, or as far as the path leads; for an unknown key, the key."""
-    for depth, part in enumerate(at):
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == part:
-                    node = key if depth == len(at) - 1 else value
-                    break
-            else:
-                return node
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-        else:
-            return node
-    return node
-
-
-def _keys_twice(node: yaml.Node, visited: set[int]) -> Iterator[yaml.Node]:
-    """Yield keys that stand twice in a mapping; a node that aliases name again is visited once."""
-    if id(node) in visited:
-        return
-    visited.add(id(node))
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    yield key
-                seen.add(key.value)
-            yield from _keys_twice(value, visited)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            yield from _keys_twice(value, visited)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from covsvc.errors import StudyError
-from covsvc.study import read_studies, rows, study_of, tile_size
+from covsvc.study import rows, study_of, tile_size
+from covsvc.study_file import read_studies
 
 GOOD = """\
 name: good
