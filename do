@@ -230,16 +230,25 @@ set_up() {
 
 # --- what may be asked ----------------------------------------------------------------------------------------------
 
+# playwright drives Chromium by a program of its own, which needs libatomic
+can_browse() {
+    command -v chromium >/dev/null 2>&1 || return 1
+    for library in /usr/lib*/libatomic.so.1 /usr/lib*/*/libatomic.so.1; do
+        if [ -e "$library" ]; then return 0; fi
+    done
+    return 1
+}
+
 has_browser() {
-    if command -v chromium >/dev/null 2>&1; then
+    if can_browse; then
         return 0
-    elif is_root_of_a_debian && apt_install chromium; then
+    elif is_root_of_a_debian && apt_install chromium libatomic1; then
         return 0
     elif [ "${CI:-}" = true ]; then
-        say "no chromium, and CI=true: the browser tests stay in, and will fail"
+        say "no chromium or no libatomic1, and CI=true: the browser tests stay in, and will fail"
         return 0
     fi
-    say "no chromium: leaving out the browser tests (marker: browser); to have them: sudo apt-get install chromium"
+    say "leaving out the browser tests (marker: browser); to have them: sudo apt-get install chromium libatomic1"
     return 1
 }
 

@@ -38,7 +38,15 @@ def is_alive(group):
 def test_ctrl_c_keeps_what_is_done_tells_how_to_go_on_and_exits_130(tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY)
     command = [sys.executable, "-m", "covsvc", "run", "study.yaml", "--workers", "2"]
-    driver = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    driver = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # what runs in the background of a script has SIGINT ignored, and hands that on
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert driver.stderr is not None
     told = ""
     while " 0 toys " not in told:  # the cluster has started
