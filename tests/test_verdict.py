@@ -208,7 +208,7 @@ def test_methods_of_the_paper_are_judged_by_what_is_proven_of_them(small_study, 
     assert worst["classical"] == pytest.approx(0.9, abs=1e-9)
     # 1/s, b = 0: no posterior for n = 0, so that s = 0 is never covered
     assert worst["bayes_reciprocal"] == 0.0
-    # 1/sqrt(s), b = 0: the limit of n = 0 is 1.352772 (METHODS, A), and just above only n >= 1 covers
+    # 1/sqrt(s), b = 0: the limit of n = 0 is 1.352772 : erfc(sqrt(1.352772)) = 0.1, and just above only n >= 1 covers
     assert worst["bayes_jeffreys"] <= 1 - np.exp(-1.352772) + 1e-6
     assert worst["bayes_jeffreys"] == pytest.approx(0.7415, abs=5e-4)
 
@@ -240,7 +240,7 @@ def test_a_verdict_is_json(plugins, small_study, tmp_path):
 
 @pytest.mark.parametrize(("n", "deficit"), [(1_000, 0.053), (10_000, 0.016), (100_000, 0.0049)])
 def test_the_smallest_deficit_agrees_with_another_program(n, deficit):
-    # FACES: seen with 80 % power at 1050 cells, cl 0.9
+    # of another program: seen with 80 % power at 1050 cells, cl 0.9
     assert float(f"{smallest_deficit(n, 0.9, 1050):.2g}") == deficit
 
 
