@@ -336,7 +336,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line, and exit."""
     try:
         code = cli.main(arguments, prog_name="covsvc", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()
     except (click.exceptions.Abort, KeyboardInterrupt):
         _say("interrupted; what is stored stays, and the same command goes on from there")
         code = INTERRUPTED
