@@ -338,14 +338,8 @@ def maps_of(cube: xr.Dataset) -> xr.Dataset:
 
 
 def _part_of(cube: xr.Dataset, study: Study) -> xr.Dataset:
-    wanted: dict[str, list[Any]] = {
-        "limit_method": [spec.label for spec in study.methods],
-        "cl": list(study.cl),
-        "b": list(study.b),
-        "s_true": list(study.s_true),
-    }
     return cube.sel(
-        {name: [value for value in values if value in cube[name].values] for name, values in wanted.items()}
+        {name: [value for value in values if value in cube[name].values] for name, values in study.axes.items()}
     )
 
 
@@ -535,9 +529,24 @@ def status(store: str | Path, name: str) -> dict[str, Any]:
 
 
 def write_report(
-    cube: xr.Dataset, folder: str | Path = "report", *, progress: Callable[[str], None] | None = None
+    cube: xr.Dataset,
+    folder: str | Path = "report",
+    *,
+    maps: xr.Dataset | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Path:
     """Write the report of a cube: one HTML page that opens without network, and its maps as PNG and SVG.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+        As `open_cube` gives it.
+    folder : str or Path
+        Where the report goes.
+    maps : xarray.Dataset, optional
+        The maps of the cube, if they are made already.
+    progress : callable, optional
+        Is told what is being drawn.
 
     Returns
     -------
@@ -547,7 +556,7 @@ def write_report(
     from covsvc.report import write_page
 
     study = study_of(json.loads(cube.attrs["study"]))
-    maps = maps_of(cube)
+    maps = maps_of(cube) if maps is None else maps
     return write_page(
         maps, judge(maps).as_dict(), Path(folder), observe(study, maps), progress, curves=draw_curves(study)
     )
@@ -624,7 +633,7 @@ def _peek(
         return lambda _: (np.ones(shape, bool), whole), [], False
     known = {(label, cl) for label in cube["limit_method"].values.tolist() for cl in cube["cl"].values.tolist()}
     new = [f"{column.key[0]} at {column.key[1]:.12g}" for column in study.columns if column.key not in known]
-    axes = {"limit_method": [spec.label for spec in study.methods], "cl": list(study.cl), "s_true": list(study.s_true)}
+    axes = {name: values for name, values in study.axes.items() if name != "b"}
     forgotten = np.array([column.key[0] in other for column in study.columns])
 
     def missing(b: float) -> Any:

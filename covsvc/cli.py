@@ -133,7 +133,7 @@ def run(
         if report_folder:
             folder = Path(report_folder) / (study.name if len(studies) > 1 else "")
             with _working(f"{study.name}: drawing the report"):
-                page = api.write_report(cube, folder)
+                page = api.write_report(cube, folder, maps=maps)
         told.append(
             {
                 "study": study.name,
@@ -286,9 +286,10 @@ def report(study: str, store: str, out: str, at: str, gate: bool, as_json: bool)
     from covsvc import api
 
     cube = api.open_cube(store, study, at)
+    maps = api.maps_of(cube)
     with _working(f"{study}: drawing the report"):
-        page = api.write_report(cube, out)
-    verdict = api.judge(api.maps_of(cube))
+        page = api.write_report(cube, out, maps=maps)
+    verdict = api.judge(maps)
     if as_json:
         _print_json({"study": study, "report": str(page), "verdict": verdict.as_dict()})
     else:

@@ -284,6 +284,12 @@ class Study(_Model):
         return len(self.s_true) * len(self.b)
 
     @property
+    def axes(self) -> dict[str, list[Any]]:
+        """The values of the grid and the labels of the limit methods, by dimension of the cube."""
+        labels = [spec.label for spec in self.methods]
+        return {"limit_method": labels, "cl": list(self.cl), "b": list(self.b), "s_true": list(self.s_true)}
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """Every limit method at every cl."""
         return tuple(Column(spec, cl) for spec in self.methods for cl in self.cl)

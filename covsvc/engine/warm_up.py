@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from distributed import WorkerPlugin
 
+from covsvc import registry
+from covsvc.contracts import Counts
 from covsvc.engine.work import make_tables, run_task, sum_exactly
 from covsvc.study import rows, study_of
 
 
 def run_kernels() -> None:
     """Carry out a tiny study of all installed methods that read counts."""
-    import numpy as np
-
-    from covsvc import registry
-
     study = study_of(
         {
             "name": "warm-up",
@@ -36,9 +35,6 @@ def run_kernels() -> None:
 
 
 def _is_ours(name: str) -> bool:
-    from covsvc import registry
-    from covsvc.contracts import Counts
-
     return (
         registry.installed("methods")[name].value.startswith("covsvc.")
         and Counts in registry.find("methods", name).reads

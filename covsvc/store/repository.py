@@ -183,11 +183,6 @@ class Ledger:
         self._engine, self._environment = code_of("covsvc.engine.work", "covsvc.tally"), environment()
         self._prepare(replace, s_tile)
 
-    @property
-    def snapshot(self) -> str:
-        """Id of the newest commit."""
-        return str(self._repository.lookup_branch("main"))
-
     def missing(self, b: float, *, retry_failed: bool = False) -> tuple[NDArray[np.bool_], tuple[float, float] | None]:
         """Return what of the study is missing at one b.
 
@@ -360,8 +355,8 @@ class Ledger:
         """Keep the reasons of the blocks that are failed still; a newer one replaces an older."""
         known = self._root.attrs["failures"]
         if known or self._failures:
-            told = {tuple(value for key, value in each.items() if key != "reason"): each for each in known}
-            told |= {tuple(value for key, value in each.items() if key != "reason"): each for each in self._failures}
+            everything = [*known, *self._failures]
+            told = {tuple(value for key, value in each.items() if key != "reason"): each for each in everything}
             kept = [each for each in told.values() if self._is_failed(each)]
             if kept != known:
                 self._root.attrs["failures"] = kept
@@ -394,22 +389,11 @@ class Ledger:
         if not same_toys:
             for name in list(self._root):
                 del self._root[name]
-            wanted: dict[str, list[Any]] = {
-                "limit_method": [spec.label for spec in study.methods],
-                "cl": list(study.cl),
-                "b": list(study.b),
-                "s_true": list(study.s_true),
-            }
-            cube.create(self._root, wanted, study.n_blocks, s_tile)
+            cube.create(self._root, study.axes, study.n_blocks, s_tile)
             self._root.attrs.put({"schema": cube.SCHEMA, "methods": {}, "failures": []})
         known: dict[str, Any] = self._root.attrs["methods"]
         self._axes = cube.read_axes(self._root)
-        for name, values in (
-            ("limit_method", list(methods)),
-            ("cl", study.cl),
-            ("b", study.b),
-            ("s_true", study.s_true),
-        ):
+        for name, values in study.axes.items():
             self._axes[name] += [value for value in values if value not in self._axes[name]]
         n_blocks = max(study.n_blocks, self._array("block_status").shape[-1])
         grown = (*(len(self._axes[name]) for name in cube.AXES), n_blocks)
