@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import reduce
+from numbers import Real
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from covsvc.errors import ObservationError
+from covsvc.errors import ObservationError, StudyError
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -17,6 +20,15 @@ IntArray = NDArray[np.int64]
 
 MOST_EVENTS = 1_000_000
 """Largest count and background of an observation; two-sided belts take seconds there."""
+
+MOST_OFF = 10**12
+"""Largest count off source: a million background events on source at the largest tau."""
+
+SMALLEST_SCALE, LARGEST_SCALE = 1e-4, 1e6
+"""Range of tau, the expected background off source over that on source."""
+
+SHAPES = ("gamma", "truncated_gaussian")
+"""How what is known of an uncertain background can be distributed."""
 
 
 class Status(IntEnum):
@@ -53,8 +65,134 @@ class Counts:
     b: float | FloatArray = 0.0
 
     def __init__(self, n: ArrayLike, b: ArrayLike = 0.0) -> None:
-        object.__setattr__(self, "n", _whole_numbers(n))
-        object.__setattr__(self, "b", _background(b, self.n.shape))
+        object.__setattr__(self, "n", _whole_numbers("n", n))
+        object.__setattr__(self, "b", _background("b", b, self.n.shape))
+
+    def __len__(self) -> int:
+        """Return the number of toys."""
+        return len(self.n)
+
+
+@dataclass(frozen=True)
+class UncertainCounts:
+    """Counts of events with a background that is known with an error only.
+
+    Parameters
+    ----------
+    n : array_like of int, shape (toy,)
+        Observed events.
+    b, b_error : array_like of float, one number or shape (toy,)
+        What is known of the background, expected events; b_error = 0: it is known.
+    shape : str
+        ``"gamma"``: its distribution is the gamma distribution of mean b and standard deviation b_error.
+        ``"truncated_gaussian"``: a Gaussian at b of width b_error, cut off below 0, so that its mean lies above b.
+
+    Raises
+    ------
+    ObservationError
+        If a count is negative or no whole number, b or b_error is negative or no number, one exceeds MOST_EVENTS,
+        `shape` is neither, or a gamma distribution of mean 0 is to have a width.
+    """
+
+    n: IntArray
+    b: float | FloatArray
+    b_error: float | FloatArray
+    shape: str = "gamma"
+
+    def __init__(self, n: ArrayLike, b: ArrayLike, b_error: ArrayLike, shape: str = "gamma") -> None:
+        object.__setattr__(self, "n", _whole_numbers("n", n))
+        object.__setattr__(self, "b", _background("b", b, self.n.shape))
+        object.__setattr__(self, "b_error", _background("b_error", b_error, self.n.shape))
+        object.__setattr__(self, "shape", shape)
+        if shape not in SHAPES:
+            raise ObservationError(f"shape = {shape!r}: an uncertain background is {' or '.join(SHAPES)}")
+        if shape == "gamma" and np.any((np.asarray(self.b) == 0) & (np.asarray(self.b_error) > 0)):
+            raise ObservationError(
+                "b = 0 with b_error > 0: no gamma distribution of mean 0 has a width; give b > 0, b_error = 0 or the "
+                "shape truncated_gaussian"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of toys."""
+        return len(self.n)
+
+
+@dataclass(frozen=True)
+class OnOff:
+    """Counts on and off source: n_on ~ Pois(s + b), n_off ~ Pois(tau b).
+
+    Parameters
+    ----------
+    n_on, n_off : array_like of int, shape (toy,)
+        Observed events.
+    tau : float
+        Expected background off source over that on source, in [SMALLEST_SCALE, LARGEST_SCALE].
+
+    Raises
+    ------
+    ObservationError
+        If a count is negative, no whole number or above MOST_EVENTS (n_off: MOST_OFF), or tau is out of range.
+    """
+
+    n_on: IntArray
+    n_off: IntArray
+    tau: float
+
+    def __init__(self, n_on: ArrayLike, n_off: ArrayLike, tau: float) -> None:
+        object.__setattr__(self, "n_on", _whole_numbers("n_on", n_on))
+        object.__setattr__(self, "n_off", _whole_numbers("n_off", n_off, MOST_OFF))
+        object.__setattr__(self, "tau", _scale("tau", tau, SMALLEST_SCALE, LARGEST_SCALE))
+        _same_shape(n_on=self.n_on, n_off=self.n_off)
+
+    def __len__(self) -> int:
+        """Return the number of toys."""
+        return len(self.n_on)
+
+
+@dataclass(frozen=True)
+class Sideband:
+    """Counts in a signal region, outside of it, and in that part of the outside which is the sideband.
+
+    Parameters
+    ----------
+    n, n_out, n_sb : array_like of int, shape (toy,)
+        Observed events in the signal region, in all the rest, and in the sideband; n_sb <= n_out.
+    zeta : float
+        Expected background of the signal region over that of the whole, in (0, 1): what significance rests on.
+    zeta_sb : float
+        Expected background of the signal region over that of the sideband: what b = zeta_sb n_sb rests on.
+
+    Raises
+    ------
+    ObservationError
+        If a count is negative, no whole number or above MOST_EVENTS (outside: MOST_OFF), n_sb > n_out, or a scale is
+        out of range.
+
+    References
+    ----------
+    .. [1] I. Narsky, Nucl. Instrum. Meth. A 450 (2000) 444, Eq. 23 and 25, Section 3.2.
+    """
+
+    n: IntArray
+    n_out: IntArray
+    n_sb: IntArray
+    zeta: float
+    zeta_sb: float
+
+    def __init__(self, n: ArrayLike, n_out: ArrayLike, n_sb: ArrayLike, zeta: float, zeta_sb: float) -> None:
+        for name, counts, most in (("n", n, MOST_EVENTS), ("n_out", n_out, MOST_OFF), ("n_sb", n_sb, MOST_OFF)):
+            object.__setattr__(self, name, _whole_numbers(name, counts, most))
+        _same_shape(n=self.n, n_out=self.n_out, n_sb=self.n_sb)
+        object.__setattr__(self, "zeta", _scale("zeta", zeta, 0.5 / LARGEST_SCALE, 1.0))
+        object.__setattr__(self, "zeta_sb", _scale("zeta_sb", zeta_sb, 1.0 / LARGEST_SCALE, 1.0 / SMALLEST_SCALE))
+        if self.zeta == 1.0:
+            raise ObservationError("zeta = 1: nothing is left outside of the signal region; zeta lies below 1")
+        above = self.n_sb > self.n_out
+        if above.any():
+            at = int(np.argmax(above))
+            raise ObservationError(
+                f"n_sb = {self.n_sb[at]} is above n_out = {self.n_out[at]}: the sideband is part of the outside"
+            )
 
     def __len__(self) -> int:
         """Return the number of toys."""
@@ -71,11 +209,14 @@ class Limits:
         Ends of the closed interval, expected signal events.
     status : ndarray of int8, shape (toy,)
         `Status` of each.
+    error : ndarray of float, shape (toy,), optional
+        Standard error of the upper ends, where a method draws toys of its own to find them.
     """
 
     lower: FloatArray
     upper: FloatArray
     status: NDArray[np.int8]
+    error: FloatArray | None = None
 
     def __len__(self) -> int:
         """Return the number of toys."""
@@ -130,6 +271,9 @@ class LimitMethod(Protocol):
 
     Implementations are frozen dataclasses whose fields are their options. `limits` is elementwise: the bits for one
     observation do not depend on the others in its batch, on their number or their order.
+
+    One may also have ``explain(observed, cl) -> list[str]``: why each observation has no limit, in words, empty where
+    it has one; and a class variable ``refuses``, a mapping of options that it cannot have to the reason.
     """
 
     reads: ClassVar[tuple[type, ...]]
@@ -148,9 +292,8 @@ class LimitMethod(Protocol):
 class Experiment(Protocol):
     """A source of toys: the only code that may know the truth.
 
-    Implementations are frozen dataclasses whose fields are their options. One may also have
-    ``outcomes(s_true, b) -> (views, probability)``: every outcome that matters with its probability, from which
-    coverage follows exactly.
+    Implementations are frozen dataclasses whose fields are their options. One may also have a class variable
+    ``plugs_in``, the views which pass an estimated background off as known: no promise of a method holds there.
     """
 
     gives: ClassVar[tuple[type, ...]]
@@ -164,31 +307,109 @@ class Experiment(Protocol):
         """Return the views of real data, given by name."""
         ...
 
+    def background(self, data: dict[str, Any], *, no_signal: bool = False) -> float:
+        """Return the best estimate of the true background of real data, or the best if there is no signal."""
+        ...
 
-def _whole_numbers(n: ArrayLike) -> IntArray:
+
+@dataclass(frozen=True)
+class Run:
+    """The values first, first + 1, ... that a count takes, all that matter, and their probabilities.
+
+    Attributes
+    ----------
+    mean : float
+        Expectation, where the count has a Poisson distribution; else NaN.
+    """
+
+    first: int
+    probability: FloatArray
+    mean: float = np.nan
+
+
+@runtime_checkable
+class Enumerable(Experiment, Protocol):
+    """An experiment whose toys are counts, independent of each other, from which coverage follows exactly.
+
+    Only the first count depends on s_true: its distribution is that of a Poisson count of expectation s_true plus one
+    with a log-concave distribution.
+    """
+
+    def counts(self, s_true: float, b: float) -> tuple[Run, ...] | None:
+        """Return the distribution of each count; None where the options make toys of something else."""
+        ...
+
+    def draw(self, s_true: float, b: float, size: int, rng: np.random.Generator) -> tuple[IntArray, ...]:
+        """Draw the counts of `size` toys."""
+        ...
+
+    def views(self, counts: Sequence[IntArray], b: float) -> tuple[Any, ...]:
+        """Return what the analyst sees of counts where the true background is `b`."""
+        ...
+
+
+def outcomes_of(experiment: Enumerable, s_true: float, b: float) -> tuple[tuple[Any, ...], FloatArray]:
+    """Return the views of every outcome that matters, in ascending order of its counts, and their probabilities.
+
+    Raises
+    ------
+    StudyError
+        If the outcomes cannot be enumerated.
+    """
+    runs = experiment.counts(s_true, b)
+    if runs is None:
+        raise StudyError(f"{experiment}: its outcomes cannot be enumerated")
+    counts = grid_of([run.first for run in runs], [len(run.probability) for run in runs])
+    return experiment.views(counts, b), reduce(np.multiply.outer, [run.probability for run in runs]).ravel()
+
+
+def grid_of(first: Sequence[int], shape: Sequence[int]) -> tuple[IntArray, ...]:
+    """Return all combinations of the counts first, first + 1, ..., the last count running fastest."""
+    axes = [np.arange(start, start + size) for start, size in zip(first, shape, strict=True)]
+    return tuple(each.ravel() for each in np.meshgrid(*axes, indexing="ij"))
+
+
+def _whole_numbers(name: str, n: ArrayLike, most: int = MOST_EVENTS) -> IntArray:
     given = np.atleast_1d(np.asarray(n))
     if given.ndim > 1:
-        raise ObservationError(f"n has {given.ndim} dimensions: give one count, or a row of them")
+        raise ObservationError(f"{name} has {given.ndim} dimensions: give one count, or a row of them")
     if given.dtype.kind not in "iu":
         for value in given.tolist():
             if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
-                raise ObservationError(f"n = {value!r}: a count of events is a whole number >= 0")
-    if given.size and not (given.min() >= 0 and given.max() <= MOST_EVENTS):
+                raise ObservationError(f"{name} = {value!r}: a count of events is a whole number >= 0")
+    if given.size and not (given.min() >= 0 and given.max() <= most):
         wrong = given.min() if given.min() < 0 else given.max()
-        raise ObservationError(f"n = {wrong!s}: a count of events is a whole number >= 0, at most {MOST_EVENTS:,}")
+        raise ObservationError(f"{name} = {wrong!s}: a count of events is a whole number >= 0, at most {most:,}")
     return given.astype(np.int64, copy=False)
 
 
-def _background(b: ArrayLike, shape: tuple[int, ...]) -> float | FloatArray:
+def _background(name: str, b: ArrayLike, shape: tuple[int, ...]) -> float | FloatArray:
     given = np.asarray(b)
     if given.dtype.kind not in "iuf":
-        raise ObservationError(f"b = {b!r}: an expected background is a number of events >= 0")
+        raise ObservationError(f"{name} = {b!r}: an expected background is a number of events >= 0")
     known = given.astype(np.float64)
     wrong = known[~((known >= 0) & (known <= MOST_EVENTS))]
     if wrong.size:
         raise ObservationError(
-            f"b = {wrong.flat[0]:g}: an expected background is a number of events >= 0, at most {MOST_EVENTS:,}"
+            f"{name} = {wrong.flat[0]:g}: an expected background is a number of events >= 0, at most {MOST_EVENTS:,}"
         )
     if known.ndim and known.shape != shape:
-        raise ObservationError(f"b has shape {known.shape} but n has shape {shape}: give one b, or one for each n")
+        raise ObservationError(
+            f"{name} has shape {known.shape} but n has shape {shape}: give one {name}, or one for each n"
+        )
     return known if known.ndim else float(known)
+
+
+def _scale(name: str, value: float, smallest: float, largest: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not smallest <= float(value) <= largest:
+        raise ObservationError(f"{name} = {value!r}: a ratio of expected backgrounds in [{smallest:g}, {largest:g}]")
+    return float(value)
+
+
+def _same_shape(**counts: IntArray) -> None:
+    (first, one), *others = counts.items()
+    for name, other in others:
+        if other.shape != one.shape:
+            raise ObservationError(
+                f"{name} has shape {other.shape} but {first} has shape {one.shape}: give one for each toy"
+            )
