@@ -1,0 +1,138 @@
+"""Upper limits from the asymptotic distributions of the one-sided likelihood ratios q_mu and q_mu_tilde."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from scipy import special
+
+from covsvc.contracts import Counts, FloatArray, Limits, OnOff, Status, one_sided
+from covsvc.kernels.profile import asimov_upper, asymptotic_upper
+
+
+@dataclass(frozen=True)
+class QMu:
+    """Return the signal whose CLs, or p-value, by the asymptotic distribution of q_mu is 1 - cl.
+
+    q_mu is the likelihood ratio of s and of the best s of any sign, 0 where that is above s. The p-value of s + b is
+    1 - Phi(sqrt q_mu), that of b is 1 - Phi(sqrt q_mu - sqrt q_A), and CLs their ratio; q_A is q_mu of the Asimov set
+    without signal.
+
+    Notes
+    -----
+    Covers asymptotically. With procedure ``"clsb"`` it is the unbounded profile-likelihood limit, and empty where
+    s = 0 is excluded. The Asimov set of off counts has the background that is fitted to the data at s = 0: on source
+    b = (n_on + n_off) / (1 + tau), off source tau b.
+
+    References
+    ----------
+    .. [1] G. Cowan, K. Cranmer, E. Gross and O. Vitells, Eur. Phys. J. C 71 (2011) 1554, Eq. 14, Section 3.6.
+    .. [2] A. L. Read, J. Phys. G 28 (2002) 2693, for CLs.
+    """
+
+    procedure: Literal["cls", "clsb"] = "cls"
+    """``"cls"``: the p-value of s + b over that of b; ``"clsb"``: the p-value of s + b."""
+
+    reads: ClassVar = (Counts, OnOff)
+    sided: ClassVar = "upper"
+    promises: ClassVar = "asymptotic"
+    _tilde: ClassVar = False
+
+    def __post_init__(self) -> None:
+        if self.procedure not in ("cls", "clsb"):
+            raise ValueError(f"procedure = {self.procedure!r}: must be cls or clsb")
+
+    def limits(self, observed: Counts | OnOff, cl: float) -> Limits:
+        """Return the limits of each observation, expected signal events."""
+        alpha = 1.0 - cl
+        n, off, tau = _numbers(observed)
+        return one_sided(asymptotic_upper(n, off, tau, alpha, _quantile(alpha), self._tilde, self.procedure == "cls"))
+
+    def asimov(self, observed: Counts | OnOff, cl: float, n_sigma: float) -> FloatArray:
+        """Return the limits expected without signal, `n_sigma` standard deviations above their median.
+
+        The limit s has sqrt q_A(s) = n_sigma + Phi^-1(1 - (1-cl) Phi(n_sigma)) for CLs, n_sigma + Phi^-1(cl) without,
+        and is 0 where that is negative. Of the observation only the background is used: the known one, or the one
+        that is fitted at s = 0.
+
+        Parameters
+        ----------
+        observed : Counts or OnOff
+            Observations, shape (toy,).
+        cl : float
+            Confidence level.
+        n_sigma : float
+            0 is the median; positive is a weaker limit.
+
+        Returns
+        -------
+        ndarray of float, shape (toy,)
+            Expected signal events.
+
+        References
+        ----------
+        .. [1] G. Cowan, K. Cranmer, E. Gross and O. Vitells, Eur. Phys. J. C 71 (2011) 1554, Section 4.3.
+        """
+        n, off, tau = _numbers(observed)
+        if self.procedure == "cls":
+            quantile = -float(special.ndtri_exp(math.log(1.0 - cl) + special.log_ndtr(n_sigma)))
+        else:
+            quantile = _quantile(1.0 - cl)
+        expected: FloatArray = asimov_upper(n, off, tau, max(quantile + n_sigma, 0.0))
+        return expected
+
+    def explain(self, observed: Counts | OnOff, cl: float) -> list[str]:
+        """Return why each observation has no limit, in words, empty where it has one."""
+        if isinstance(observed, OnOff):
+            words = [
+                f"n_on = {n_on} is so far below n_off / tau = {n_off / observed.tau:g}"
+                for n_on, n_off in zip(observed.n_on.tolist(), observed.n_off.tolist(), strict=True)
+            ]
+        else:
+            b = np.broadcast_to(observed.b, observed.n.shape)
+            words = [f"n = {n} is so far below b = {b:g}" for n, b in zip(observed.n.tolist(), b.tolist(), strict=True)]
+        return [
+            f"{low} that no signal >= 0 is left at this cl" if status == Status.EMPTY else ""
+            for low, status in zip(words, self.limits(observed, cl).status, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class QMuTilde(QMu):
+    """Return the signal whose CLs, or p-value, by the asymptotic distribution of q_mu_tilde is 1 - cl.
+
+    q_mu_tilde is the likelihood ratio of s and of the best s >= 0, 0 where that is above s. Where q_mu_tilde exceeds
+    q_A, of the Asimov set without signal, which is where the best s of any sign is below 0, the p-values of s + b and
+    b are 1 - Phi((q_mu_tilde + q_A) / (2 sqrt q_A)) and 1 - Phi((q_mu_tilde - q_A) / (2 sqrt q_A)); elsewhere they
+    are those of q_mu.
+
+    Notes
+    -----
+    Covers asymptotically. With procedure ``"clsb"`` it is no bounded profile-likelihood limit: for n < b the p-value
+    at s = 0+ is 1 - Phi((b - n) / sqrt b), and the interval is empty where no signal has a larger p-value than
+    1 - cl. With few off counts and small tau the p-value may rise with s before it falls: the largest s whose
+    p-value is 1 - cl is given. CLs always falls. The Asimov set of off counts has the background that is fitted to
+    the data at s = 0: on source b = (n_on + n_off) / (1 + tau), off source tau b.
+
+    References
+    ----------
+    .. [1] G. Cowan, K. Cranmer, E. Gross and O. Vitells, Eur. Phys. J. C 71 (2011) 1554, Eq. 16, Section 3.7.
+    .. [2] A. L. Read, J. Phys. G 28 (2002) 2693, for CLs.
+    """
+
+    _tilde: ClassVar = True
+
+
+def _numbers(observed: Counts | OnOff) -> tuple[FloatArray, FloatArray, float]:
+    """Return the counts, and those off source with tau, or the known background with +inf."""
+    if isinstance(observed, OnOff):
+        return observed.n_on.astype(np.float64), observed.n_off.astype(np.float64), observed.tau
+    b = np.broadcast_to(observed.b, observed.n.shape)
+    return observed.n.astype(np.float64), b.astype(np.float64), math.inf
+
+
+def _quantile(tail: float) -> float:
+    return max(-float(special.ndtri(tail)), 0.0)
