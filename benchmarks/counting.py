@@ -21,9 +21,9 @@ import numpy as np
 
 from covsvc import api
 from covsvc.engine.clusters import connect
-from covsvc.engine.exact import find_worst
+from covsvc.engine.exact import Coverage, chances_of
 from covsvc.engine.warm_up import run_kernels
-from covsvc.engine.work import make_tables, order_of, run_task, sum_exactly
+from covsvc.engine.work import enumerable, make_tables, order_of, run_task, sum_exactly
 from covsvc.kernels.outcomes import sum_outcomes
 from covsvc.study import Row, Study, Task
 
@@ -78,19 +78,19 @@ def time_exact(study: Study, pairs: int) -> None:
 def time_row(study: Study, b: float, pairs: int) -> None:
     row = Row(study.source, study.columns, b, study.s_true, (study.s_true[0], study.s_true[-1]))
     tables = make_tables(row)
-    (table,) = tables.of
+    table = tables.table
     limits = table.told.limits
     stacked = limits.lower, limits.upper, limits.status, order_of(limits)
     experiment = study.experiment.build()
 
     def sum_cells() -> None:
         for s_true in row.s_true:
-            (counts,), probability = experiment.outcomes(s_true, b)  # type: ignore[attr-defined]
-            sum_outcomes(probability, *stacked, int(counts.n[0]) - table.first, s_true)
+            first, chances, others = chances_of(enumerable(experiment), s_true, b)
+            sum_outcomes(chances, others, *stacked, first - table.first[0], s_true)
 
     def search() -> None:
         for column in range(len(row.columns)):
-            find_worst(experiment, 0, table.first, table.limits(column), b, row.s_true[-1])
+            Coverage(enumerable(experiment), table.first[0], table.limits(column), b).worst(0.0, row.s_true[-1])
 
     def median(work: Callable[[], object]) -> float:
         return statistics.median(cpu(work) for _ in range(pairs))

@@ -103,6 +103,8 @@ def _build(kind: str, name: str, options: Mapping[str, Any]) -> Any:
     known = {field.name: types[field.name] for field in dataclasses.fields(plugin)}
     values = {}
     for option, value in options.items():
+        if option in getattr(plugin, "refuses", {}):
+            raise OptionError(option, f"{option} = {value!r}: {plugin.refuses[option]}")
         if option not in known:
             raise OptionError(option, str(UnknownName.of(f"option of {name}", option, known)))
         try:

@@ -28,7 +28,7 @@ from pydantic_core import PydanticCustomError
 
 from covsvc import registry
 from covsvc.contracts import Experiment, LimitMethod
-from covsvc.errors import CovsvcError, StudyError, unknown
+from covsvc.errors import CovsvcError, StudyError, UnknownName, unknown
 
 HIGHEST = 1e5
 """Largest s_true or b of a study, expected events; the limits are verified to b = 1e4 and n = 1e5."""
@@ -146,10 +146,14 @@ class ExperimentSpec(_Model):
 
 
 class MethodSpec(_Model):
-    """A limit method by name and options, and its label in the cube; options at their default are left out."""
+    """A limit method by name and options, and its label in the cube; options at their default are left out.
+
+    `view` names what it reads of an experiment that gives several views, instead of the richest that it can.
+    """
 
     name: str
     options: dict[str, Any] = {}
+    view: str = ""
     label: str = Field(default="", max_length=100)
 
     @model_validator(mode="before")
@@ -161,7 +165,7 @@ class MethodSpec(_Model):
     def _buildable(self) -> MethodSpec:
         self.__dict__["options"] = options = _told_options(self.build)
         if not self.label:
-            told = ", ".join(f"{key}={value}" for key, value in options.items())
+            told = ", ".join([*(f"{key}={value}" for key, value in options.items()), *filter(None, [self.view])])
             self.__dict__["label"] = self.name + (f"({told})" if told else "")
         if not self.label.isprintable() or not self.label.strip():
             raise _refuse(f"{self.label!r}: a label is printable text", "label")
@@ -170,6 +174,33 @@ class MethodSpec(_Model):
     def build(self) -> LimitMethod:
         """Return the limit method."""
         return registry.method(self.name, self.options)
+
+    def view_of(self, experiment: Experiment) -> int:
+        """Return which view of an experiment the method reads.
+
+        Raises
+        ------
+        StudyError
+            If there is none.
+        """
+        reads, gives = self.build().reads, experiment.gives
+        if self.view:
+            names = [each.__name__ for each in gives]
+            if self.view not in names:
+                raise UnknownName.of(f"view of {type(experiment).__name__}", self.view, names)
+            gives = tuple(each if each.__name__ == self.view else type(None) for each in gives)
+        view = registry.view_for(reads, gives)
+        if view is None:
+            told = self.view or _names(experiment.gives)
+            raise StudyError(f"{self.label} reads {_names(reads)} but not {told}, which the experiment gives")
+        return view
+
+    def promise_on(self, experiment: Experiment) -> str:
+        """Return what the method promises there: nothing where an estimated background is passed off as known."""
+        view = experiment.gives[self.view_of(experiment)]
+        plugged_in = view in getattr(experiment, "plugs_in", ())
+        promise = self.build().promises
+        return "nothing" if plugged_in and promise == "at_least" else promise
 
 
 def _by_name(given: Any, what: str) -> Any:
@@ -238,15 +269,14 @@ class Study(_Model):
     @classmethod
     def _readable(cls, methods: tuple[MethodSpec, ...], info: ValidationInfo) -> tuple[MethodSpec, ...]:
         if "experiment" in info.data:
-            gives = info.data["experiment"].build().gives
+            experiment = info.data["experiment"].build()
             for index, spec in enumerate(methods):
-                reads = spec.build().reads
-                if registry.view_for(reads, gives) is None:
-                    raise _refuse(
-                        f"{spec.label} reads {_names(reads)} but the experiment {info.data['experiment'].name} "
-                        f"gives {_names(gives)}",
-                        index,
-                    )
+                try:
+                    spec.view_of(experiment)
+                except UnknownName as error:
+                    raise _refuse(str(error), index, "view") from None
+                except StudyError as error:
+                    raise _refuse(str(error), index) from None
         return methods
 
     @field_validator("n_toys")

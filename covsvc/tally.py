@@ -167,7 +167,7 @@ class Counter:
         self._failures: dict[tuple[int, int], list[Failure]] = {}
 
     def add(
-        self, columns: Sequence[int], cell: int, told: Told, weights: NDArray[np.int64], block: int | None = None
+        self, columns: Sequence[int], cell: int, told: Told, weights: NDArray[np.int64], block: int = 0
     ) -> None:
         """Count the limits of some columns.
 
@@ -180,16 +180,15 @@ class Counter:
         told : Told
             Limits, shape (column, outcome).
         weights : ndarray of int64, shape (block, outcome)
-            How often each block drew each outcome; of one row if a `block` is named.
-        block : int, optional
-            Index of the only block.
+            How often each block drew each outcome.
+        block : int
+            Index of the first of these blocks.
         """
         where = np.asarray(columns)
         total = weights.sum(axis=0)
         for count, indicator in enumerate(told.indicators(self._box[2][cell])):
             self._counts[where, cell, count] += indicator @ total
-        digests = told.digest @ weights.astype(np.uint64).T
-        self._digest[where, cell, slice(None) if block is None else slice(block, block + 1)] = digests
+        self._digest[where, cell, block : block + len(weights)] = told.digest @ weights.astype(np.uint64).T
         row, outcome = np.nonzero((total > 0) & (told.bins >= 0))
         held = np.stack([where[row], np.full(len(row), cell), told.bins[row, outcome], total[outcome]])
         self._bins.append(held)
@@ -233,6 +232,11 @@ class Told:
         """Return some of the columns."""
         part = Limits(*(getattr(self.limits, name)[list(rows)] for name in ("lower", "upper", "status")))
         return Told(part, self.bins[list(rows)], self.digest[list(rows)])
+
+    def at(self, outcomes: NDArray[np.int64]) -> Told:
+        """Return some of the outcomes."""
+        part = Limits(*(getattr(self.limits, name)[:, outcomes] for name in ("lower", "upper", "status")))
+        return Told(part, self.bins[:, outcomes], self.digest[:, outcomes])
 
     def indicators(self, s_true: float) -> list[NDArray[np.int64]]:
         """Return one array of 0 and 1 for each of `COUNTS`."""

@@ -99,7 +99,7 @@ def judge(maps: xr.Dataset) -> Verdict:
     held, reported = outcomes.count("kept"), outcomes.count("reported")
     sentence = f"All {held} columns that promise coverage keep it" if held else "No column promises coverage"
     if reported:
-        sentence += f"; {reported} promise nothing and are reported" if held else f"; all {reported} are reported"
+        sentence += f"; {reported} do not promise it and are reported" if held else f"; all {reported} are reported"
     return Verdict("passed", f"{sentence}.", deficit, told, findings)
 
 
@@ -156,7 +156,8 @@ def _find(maps: xr.Dataset, label: str, cl: float, method: dict[str, Any], rejec
     where = f"{known} {coverage:.5f} at s_true = {s_true:.6g}, b = {b:g}"
     if method["promises"] != "at_least":
         outcome = "reported"
-        sentence = f"{where}; the method promises {method['promises']}"
+        promised = "cl asymptotically" if method["promises"] == "asymptotic" else "nothing"
+        sentence = f"{where}; the method promises {promised}"
     elif rejected or (exact and coverage < cl - ROUNDING):
         outcome, sentence = "broken", f"{where}, below the promised {cl:g}"
     elif exact and np.isnan(maps["worst_coverage"].values).any():

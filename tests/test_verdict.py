@@ -87,8 +87,9 @@ def test_who_promises_no_coverage_is_reported(promises, told):
     verdict = judge(maps_of({"honest": promise(promises, **told), "exact": promise(worst=0.9)}))
     assert outcomes(verdict) == {"honest": "reported", "exact": "kept"}
     assert verdict.outcome == "passed"
-    assert verdict.findings[0].sentence.endswith(f"the method promises {promises}")
-    assert verdict.sentence == "All 1 columns that promise coverage keep it; 1 promise nothing and are reported."
+    promised = {"nothing": "nothing", "asymptotic": "cl asymptotically"}[promises]
+    assert verdict.findings[0].sentence.endswith(f"the method promises {promised}")
+    assert verdict.sentence == "All 1 columns that promise coverage keep it; 1 do not promise it and are reported."
 
 
 def test_one_broken_promise_fails_all_and_is_named():

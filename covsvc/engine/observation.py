@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from covsvc import registry
-from covsvc.contracts import Status, one_sided
-from covsvc.engine.exact import find_worst, just_above, trace
-from covsvc.engine.work import limits_of, make_tables
-from covsvc.study import Column, Row, Study, rounded
+from covsvc.contracts import Experiment, LimitMethod, Limits, Status, one_sided
+from covsvc.engine.exact import Coverage
+from covsvc.engine.work import Table, Tables, enumerable, limits_of, make_tables, tables_of
+from covsvc.study import HIGHEST, Column, Row, Study, rounded
 
 
 def observe(study: Study, maps: xr.Dataset | None = None, *, coverage: bool = True) -> list[dict[str, Any]]:
@@ -30,9 +29,11 @@ def observe(study: Study, maps: xr.Dataset | None = None, *, coverage: bool = Tr
     Returns
     -------
     list of dict
-        One a column: limit_method, cl, n, b, lower, upper, status; coverage, exact, of a true signal just above the
-        limit; worst_coverage_at_b; worst_coverage over the grid with worst_s_true and worst_b. What cannot be
-        enumerated is NaN.
+        One a column: limit_method, cl, sided, the data, lower, upper, status; error, the standard error of the upper
+        end, where the method drew toys of its own, else NaN; reason, why there is no limit, else empty; reads, the
+        view it was set on; plugged_in, whether an estimated background is taken as known there; coverage, exact, of a
+        true signal just above the limit; worst_coverage_at_b, at the best estimate of b, b_estimate; worst_coverage
+        over the grid with worst_s_true and worst_b. What cannot be enumerated is NaN.
     """
     if study.observed is None:
         return []
@@ -40,29 +41,58 @@ def observe(study: Study, maps: xr.Dataset | None = None, *, coverage: bool = Tr
     views = experiment.observe(study.observed)
     found = []
     for column in study.columns:
-        method = column.spec.build()
-        view = registry.view_for(method.reads, experiment.gives)
-        try:
-            limit = limits_of(method, views[view or 0], column.cl)
-        except Exception:  # a method may raise anything; `status` tells why
-            limit = one_sided(np.array([np.nan]))
+        method, view = column.spec.build(), column.spec.view_of(experiment)
+        limit, reason = set_limit(method, views[view], column.cl)
         told = {
             "limit_method": column.key[0],
             "cl": column.cl,
             "sided": method.sided,
+            "reads": type(views[view]).__name__,
+            "plugged_in": type(views[view]) in getattr(experiment, "plugs_in", ()),
             **study.observed,
             "lower": float(limit.lower[0]),
             "upper": float(limit.upper[0]),
             "status": Status(int(limit.status[0])).name.lower(),
+            "error": float(limit.error[0]) if limit.error is not None else np.nan,
+            "reason": reason,
         }
         if coverage:
-            told |= _coverage_there(study, column, told) | _worst_of_grid(maps, column)
+            told |= _coverage_there(study, column, told["upper"]) | _worst_of_grid(maps, column)
         found.append(told)
     return found
 
 
-def draw_curves(study: Study, points: int = 97) -> xr.Dataset | None:
+def set_limit(method: LimitMethod, observed: Any, cl: float) -> tuple[Limits, str]:
+    """Return the limit on one observation, and why there is none; a method that raises has failed."""
+    try:
+        limit = limits_of(method, observed, cl)
+    except Exception as error:  # a method may raise anything
+        return one_sided(np.array([np.nan])), f"{type(error).__name__}: {error}"
+    status = Status(int(limit.status[0]))
+    if status is Status.OK:
+        return limit, ""
+    explain: Callable[..., list[str]] | None = getattr(method, "explain", None)
+    told = explain(observed, cl)[0] if explain else ""
+    return limit, told or _REASONS[status]
+
+
+_REASONS = {
+    Status.EMPTY: "no signal >= 0 is in the confidence set: fewer events were observed than the background explains",
+    Status.UNBOUNDED: "no finite signal is excluded",
+    Status.FAILED: "the method is not defined for these data",
+}
+
+
+def draw_curves(study: Study, tables: Mapping[float, Tables] | None = None, points: int = 97) -> xr.Dataset | None:
     """Return the saw-tooth of every column and b: exact coverage between the nodes of the grid, for figures.
+
+    Parameters
+    ----------
+    study : Study
+    tables : dict, optional
+        From `tables_of`, if they are made already.
+    points : int
+        Between the jumps, at even distances.
 
     Returns
     -------
@@ -71,15 +101,13 @@ def draw_curves(study: Study, points: int = 97) -> xr.Dataset | None:
     """
     experiment = study.experiment.build()
     found: dict[tuple[int, int, int], tuple[Any, Any]] = {}
+    made = tables_of(study) if tables is None else tables
     for at, b in enumerate(study.b):
-        tables = make_tables(Row(study.source, study.columns, b, study.s_true))
         for index, column in enumerate(study.columns):
-            table = tables.find(column)
-            if table:
+            known = made[b].only((column,))
+            if known:
                 place = *divmod(index, len(study.cl)), at
-                found[place] = trace(
-                    experiment, table.view, table.first, table.limits(), b, study.s_true[-1], study.s_true[0], points
-                )
+                found[place] = coverage_of(known[1], experiment).trace(study.s_true[0], study.s_true[-1], points)
     if not found:
         return None
     shape = (len(study.methods), len(study.cl), len(study.b), max(len(s) for s, _ in found.values()))
@@ -91,22 +119,26 @@ def draw_curves(study: Study, points: int = 97) -> xr.Dataset | None:
     return xr.Dataset({"s": (dims, s), "coverage": (dims, coverage)}, coords=coords)
 
 
-def _coverage_there(study: Study, column: Column, told: Mapping[str, Any]) -> dict[str, float]:
-    unknown = {"coverage": np.nan, "worst_coverage_at_b": np.nan}
-    b = told.get("b")
-    if b is None:
+def coverage_of(table: Table, experiment: Experiment) -> Coverage:
+    """Return the exact coverage of a table of one column, as a function of s."""
+    return Coverage(enumerable(experiment), table.first[0], table.limits(), table.b)
+
+
+def _coverage_there(study: Study, column: Column, limit: float) -> dict[str, float]:
+    experiment = study.experiment.build()
+    b = experiment.background(dict(study.observed or {}))
+    unknown = {"coverage": np.nan, "worst_coverage_at_b": np.nan, "b_estimate": b}
+    if not b <= HIGHEST:
         return unknown
-    low, high = study.s_true[0], study.s_true[-1]
-    limit = told["upper"]
     ends = [*study.s_true, limit] if np.isfinite(limit) else study.s_true
-    row = Row(study.source, (column,), rounded(float(b)), study.s_true, (min(ends), max(ends)))
-    table = make_tables(row).find(column)
-    if table is None or table.b != float(b):  # of a background assumed wrongly the true one is not known
+    row = Row(study.source, (column,), rounded(b), study.s_true, (min(ends), max(ends)))
+    found = make_tables(row).only((column,))
+    if found is None:
         return unknown
-    where = (study.experiment.build(), table.view, table.first, table.limits())
-    worst = find_worst(*where, row.b, high, low).coverage
-    there = just_above(*where, limit, row.b) if np.isfinite(limit) else np.nan
-    return {"coverage": there, "worst_coverage_at_b": worst}
+    coverage = coverage_of(found[1], experiment)
+    worst = coverage.worst(study.s_true[0], study.s_true[-1]).coverage
+    there = coverage.above(limit) if np.isfinite(limit) else np.nan
+    return unknown | {"coverage": there, "worst_coverage_at_b": worst}
 
 
 def _worst_of_grid(maps: xr.Dataset | None, column: Column) -> dict[str, float]:

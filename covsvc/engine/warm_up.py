@@ -8,37 +8,36 @@ import numpy as np
 from distributed import WorkerPlugin
 
 from covsvc import registry
-from covsvc.contracts import Counts
 from covsvc.engine.work import make_tables, run_task, sum_exactly
 from covsvc.study import rows, study_of
 
 
 def run_kernels() -> None:
-    """Carry out a tiny study of all installed methods that read counts."""
-    study = study_of(
-        {
-            "name": "warm-up",
-            "experiment": "counting",
-            "methods": [name for name in registry.installed("methods") if _is_ours(name)],
-            "cl": 0.9,
-            "s_true": [1, 2],
-            "b": 1,
-            "toys_per_block": 10,
-            "n_toys": 10,
-            "seed": 0,
-        }
-    )
-    for row in rows(study, lambda _: (np.ones((len(study.columns), 2, 1), bool), (1.0, 2.0)), 1):
-        tables = make_tables(row)
-        sum_exactly(row, tables)
-        run_task(row.tasks[0], tables)
+    """Carry out tiny studies of all installed methods that read what the enumerable experiments give."""
+    for experiment in ("counting", "on_off"):
+        gives = registry.find("experiments", experiment).gives
+        study = study_of(
+            {
+                "name": "warm-up",
+                "experiment": experiment,
+                "methods": [name for name in registry.installed("methods") if _is_ours(name, gives)],
+                "cl": 0.9,
+                "s_true": [1, 2],
+                "b": 1,
+                "toys_per_block": 10,
+                "n_toys": 10,
+                "seed": 0,
+            }
+        )
+        for row in rows(study, lambda _: (np.ones((len(study.columns), 2, 1), bool), (1.0, 2.0)), 1):  # noqa: B023
+            tables = make_tables(row)
+            sum_exactly(row, tables)
+            run_task(row.tasks[0], tables)
 
 
-def _is_ours(name: str) -> bool:
-    return (
-        registry.installed("methods")[name].value.startswith("covsvc.")
-        and Counts in registry.find("methods", name).reads
-    )
+def _is_ours(name: str, gives: tuple[type, ...]) -> bool:
+    ours = registry.installed("methods")[name].value.startswith("covsvc.")
+    return ours and registry.view_for(registry.find("methods", name).reads, gives) is not None
 
 
 class WarmUp(WorkerPlugin):  # type: ignore[misc]

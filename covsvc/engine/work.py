@@ -2,62 +2,65 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from covsvc.contracts import Counts, Experiment, IntArray, LimitMethod, Limits
-from covsvc.engine.exact import find_worst
-from covsvc.errors import TaskError
+from covsvc.contracts import Enumerable, Experiment, IntArray, LimitMethod, Limits, grid_of
+from covsvc.engine.exact import Coverage, chances_of
+from covsvc.errors import ObservationError, TaskError
 from covsvc.kernels.outcomes import sum_outcomes
-from covsvc.registry import view_for
-from covsvc.study import Column, Row, Task
+from covsvc.study import Column, Row, Study, Task
 from covsvc.tally import EXACT, WORST, Counter, ExactTally, Tally, Told
 
 MOST_OUTCOMES = 1_000_000
 """Outcomes of a cell up to which coverage is summed; beyond, toys tell."""
 
+MOST_WEIGHTS = 4_000_000
+"""Numbers in the histograms of blocks that are held before they are counted."""
+
 
 @dataclass(frozen=True)
 class Table:
-    """The limits of some columns on the counts first, first + 1, ...
+    """The limits of some columns on every combination of the counts that toys at one b consist of.
 
     Attributes
     ----------
-    view : int
-        Which view of the experiment the columns read.
-    b : float
-        The background that the analyst believes in, expected events.
+    first, shape : tuple of int
+        Smallest value and number of values of each count; combinations lie in C order.
     told : Told
-        Shape (column, count).
+        Shape (column, outcome).
     """
 
-    view: int
     b: float
-    first: int
+    first: tuple[int, ...]
+    shape: tuple[int, ...]
     columns: tuple[Column, ...]
     told: Told
 
-    @property
-    def last(self) -> int:
-        """The largest count."""
-        return self.first + len(self.told.bins[0]) - 1
-
     def limits(self, row: int = 0) -> Limits:
-        """Return the limits of one column, shape (count,)."""
+        """Return the limits of one column, shape (outcome,)."""
         limits = self.told.limits
         return Limits(limits.lower[row], limits.upper[row], limits.status[row])
 
-    def reaching(self, low: int, high: int) -> Table:
+    def reaching(self, low: Sequence[int], high: Sequence[int], experiment: Enumerable) -> Table:
         """Return a table that holds the counts low..high, too."""
-        if self.first <= low and high <= self.last:
+        if all(a <= b for a, b in zip(self.first, low, strict=True)) and all(
+            a + size > b for a, size, b in zip(self.first, self.shape, high, strict=True)
+        ):
             return self
-        first, last = min(low, self.first), max(high, self.last)
-        counts = Counts(np.arange(first, last + 1), self.b)
-        told = Told.of([limits_of(column.spec.build(), counts, column.cl) for column in self.columns])
-        return Table(self.view, self.b, first, self.columns, told)
+        last = [max(a + size - 1, b) for a, size, b in zip(self.first, self.shape, high, strict=True)]
+        first = tuple(min(a, b) for a, b in zip(self.first, low, strict=True))
+        shape = tuple(b - a + 1 for a, b in zip(first, last, strict=True))
+        views = experiment.views(grid_of(first, shape), self.b)
+        limits = [
+            limits_of(column.spec.build(), views[column.spec.view_of(experiment)], column.cl) for column in self.columns
+        ]
+        return Table(self.b, first, shape, self.columns, Told.of(limits))
 
     def only(self, columns: tuple[Column, ...]) -> tuple[list[int], Table] | None:
         """Return those of `columns` that the table holds, by index, and a table of them; None if it holds none."""
@@ -66,58 +69,59 @@ class Table:
         if not held:
             return None
         told = self.told.take([rows[columns[index].key] for index in held])
-        return held, Table(self.view, self.b, self.first, tuple(columns[index] for index in held), told)
+        return held, Table(self.b, self.first, self.shape, tuple(columns[index] for index in held), told)
 
 
 @dataclass(frozen=True)
 class Tables:
     """The limits of the columns at one b, made once for the exact cells and all toys there.
 
-    Columns that read no count with one background are in neither part: their limits are set toy by toy.
-
     Attributes
     ----------
-    of : tuple of Table
-        One a view and background.
+    table : Table, or None
+        None where the outcomes cannot be enumerated: limits are set toy by toy.
     failed : dict of (label, cl) to str
         Columns that have no limits, and why.
     """
 
-    of: tuple[Table, ...]
+    table: Table | None
     failed: dict[tuple[str, float], str]
     seconds: float
 
-    def find(self, column: Column) -> Table | None:
-        """Return the table of one column, None if there is none."""
-        return next((found[1] for table in self.of if (found := table.only((column,)))), None)
+    def only(self, columns: tuple[Column, ...]) -> tuple[list[int], Table] | None:
+        """Return those of `columns` whose limits are known, by index, and a table of them."""
+        return self.table.only(columns) if self.table else None
 
 
 def make_tables(row: Row) -> Tables:
-    """Set the limits of all columns on every count that the cells of `row` can give."""
+    """Set the limits of all columns on every outcome that the cells of `row` can have."""
     begun = time.thread_time()
     experiment = row.source.experiment.build()
+    box = _box(experiment, row)
     failed: dict[tuple[str, float], str] = {}
-    held: dict[int, tuple[Counts, list[Column], list[Limits]]] = {}
-    if hasattr(experiment, "outcomes"):
-        ends = [experiment.outcomes(s_true, row.b)[0] for s_true in _ends_of(row)]
-        for column in row.columns:
-            method = column.spec.build()
-            view = _view(method, experiment)
-            low, high = ends[0][view], ends[1][view]
-            if isinstance(low, Counts) and isinstance(low.b, float) and _is_run(low.n) and _is_run(high.n):
-                counts = Counts(np.arange(low.n[0], high.n[-1] + 1), low.b)
-                limits = _try(method, counts, column.cl)
-                if isinstance(limits, str):
-                    failed[column.key] = limits
-                else:
-                    _, columns, found = held.setdefault(view, (counts, [], []))
-                    columns.append(column)
-                    found.append(limits)
-    tables = tuple(
-        Table(view, float(counts.b), int(counts.n[0]), tuple(columns), Told.of(found))
-        for view, (counts, columns, found) in held.items()
-    )
-    return Tables(tables, failed, time.thread_time() - begun)
+    if box is None:
+        return Tables(None, failed, 0.0)
+    try:
+        views = experiment.views(grid_of(*box), row.b)  # type: ignore[attr-defined]
+    except ObservationError as error:  # counts or backgrounds beyond what an observation may hold
+        failed = {column.key: f"{type(error).__name__}: {error}" for column in row.columns}
+        return Tables(None, failed, time.thread_time() - begun)
+    columns, found = [], []
+    for column in row.columns:
+        limits = try_limits(column.spec.build(), views[column.spec.view_of(experiment)], column.cl)
+        if isinstance(limits, str):
+            failed[column.key] = limits
+        else:
+            columns.append(column)
+            found.append(limits)
+    table = Table(row.b, *box, tuple(columns), Told.of(found)) if found else None
+    return Tables(table, failed, time.thread_time() - begun)
+
+
+def tables_of(study: Study) -> dict[float, Tables]:
+    """Return the limits of all columns of a study on every outcome without and with its signals, by b."""
+    reach = 0.0, study.s_true[-1]
+    return {b: make_tables(Row(study.source, study.columns, b, study.s_true, reach)) for b in study.b}
 
 
 def sum_exactly(row: Row, tables: Tables, *, search: bool = True) -> ExactTally:
@@ -126,25 +130,21 @@ def sum_exactly(row: Row, tables: Tables, *, search: bool = True) -> ExactTally:
     With `search`, find the smallest coverage over the reach of `row`, too.
     """
     begun = time.thread_time()
-    experiment = row.source.experiment.build()
     values = np.full((len(row.columns), len(row.s_true), len(EXACT)), np.nan)
     worst = np.full((len(row.columns), len(WORST)), np.nan)
     low, high = _ends_of(row)
     worst[:, 2:] = low, high
-    for whole in tables.of:
-        found = whole.only(row.columns)
-        if found is None:
-            continue
+    found = tables.only(row.columns)
+    if found is not None:
         held, table = found
-        limits = table.told.limits
-        order = order_of(limits)
+        experiment = enumerable(row.source.experiment.build())
+        limits, order = table.told.limits, order_of(table.told.limits)
         for cell, s_true in enumerate(row.s_true):
-            views, probability = experiment.outcomes(s_true, row.b)  # type: ignore[attr-defined]
-            first = int(views[table.view].n[0]) - table.first
-            sums = sum_outcomes(probability, limits.lower, limits.upper, limits.status, order, first, s_true)
-            values[held, cell] = sums
+            first, chances, others = chances_of(experiment, s_true, row.b)
+            stacked = limits.lower, limits.upper, limits.status, order
+            values[held, cell] = sum_outcomes(chances, others, *stacked, first - table.first[0], s_true)
         for column, index in enumerate(held if search else ()):
-            least = find_worst(experiment, table.view, table.first, table.limits(column), row.b, high, low)
+            least = Coverage(experiment, table.first[0], table.limits(column), row.b).worst(low, high)
             worst[index, :2] = least.coverage, least.s_true
     return ExactTally(row.columns, row.b, row.s_true, values, worst, time.thread_time() - begun + tables.seconds)
 
@@ -152,54 +152,51 @@ def sum_exactly(row: Row, tables: Tables, *, search: bool = True) -> ExactTally:
 def run_task(task: Task, tables: Tables) -> Tally:
     """Draw the toys of `task` and tally the limits that each of its columns sets.
 
-    A column whose limits are in `tables` sees histograms of counts; any other sees toy by toy.
+    A column whose limits are in `tables` sees histograms of outcomes; any other sees toy by toy.
     """
     begun = time.thread_time()
     experiment = task.source.experiment.build()
     counter = Counter(task.columns, task.b, task.s_true, task.start, task.stop)
-    looked_up = [found for table in tables.of if (found := table.only(task.columns))]
-    known = {index for held, _ in looked_up for index in held}
+    held, table = tables.only(task.columns) or ([], None)
     failed = {index: tables.failed[each.key] for index, each in enumerate(task.columns) if each.key in tables.failed}
     toy_by_toy = [
-        (index, each.spec.build(), each.cl)
+        (index, each.spec.view_of(experiment), each.spec.build(), each.cl)
         for index, each in enumerate(task.columns)
-        if index not in known and index not in failed
+        if index not in held and index not in failed
     ]
     for cell, s_true in enumerate(task.s_true):
-        histograms: dict[int, list[IntArray]] = {table.view: [] for _, table in looked_up}
-        lost: list[tuple[int, str]] = []
+        piled = None if table is None else _Histograms(counter, held, cell, table, enumerable(experiment))
         for block, rng in enumerate(task.source.blocks(s_true, task.b, task.start, task.stop)):
             try:
-                toys = experiment.toys(s_true, task.b, task.source.toys_per_block, rng)
+                counts, views = _draw(experiment, s_true, task, rng, piled is not None, bool(toy_by_toy))
             except Exception as error:  # an experiment may raise anything: its block fails, the others go on
-                lost.append((block, f"{type(error).__name__}: {error}"))
-                for drawn in histograms.values():
-                    drawn.append(np.zeros(0, np.int64))
-                continue
-            for view, drawn in histograms.items():
-                drawn.append(np.bincount(toys[view].n))
-            for index, method, cl in toy_by_toy:
-                limits = _try(method, toys[_view(method, experiment)], cl)
+                counts = views = None
+                for index in set(range(len(task.columns))) - set(failed):
+                    counter.fail(index, cell, f"{type(error).__name__}: {error}", block)
+            if piled is not None:
+                piled.put(counts)
+            for index, view, method, cl in toy_by_toy if views else ():
+                limits = try_limits(method, views[view], cl)  # type: ignore[index]
                 if isinstance(limits, str):
                     counter.fail(index, cell, limits, block)
                 else:
                     counter.add([index], cell, Told.of([limits]), np.ones((1, len(limits)), np.int64), block)
-        for held, table in looked_up:
-            low, weights = _pad(histograms[table.view])
-            reaching = table.reaching(low, low + weights.shape[1] - 1)
-            aligned = _align(weights, low - reaching.first, reaching.told.bins.shape[1])
-            counter.add(held, cell, reaching.told, aligned)
+        if piled is not None:
+            piled.count()
+            table = piled.table
         for index, reason in failed.items():
             counter.fail(index, cell, reason)
-        for index in set(range(len(task.columns))) - set(failed):
-            for block, reason in lost:
-                counter.fail(index, cell, reason, block)
     return counter.tally(time.thread_time() - begun)
 
 
 def order_of(limits: Limits) -> IntArray:
     """Return the order of the upper ends, shape (column, outcome); unbounded and failed ones are last."""
     return np.argsort(np.nan_to_num(limits.upper, nan=np.inf, posinf=np.inf), axis=1, kind="stable")
+
+
+def enumerable(experiment: Experiment) -> Enumerable:
+    """Return an experiment of which it is known that its outcomes can be enumerated."""
+    return cast("Enumerable", experiment)
 
 
 def limits_of(method: LimitMethod, observed: Any, cl: float) -> Limits:
@@ -219,7 +216,8 @@ def limits_of(method: LimitMethod, observed: Any, cl: float) -> Limits:
     return limits
 
 
-def _try(method: LimitMethod, observed: Any, cl: float) -> Limits | str:
+def try_limits(method: LimitMethod, observed: Any, cl: float) -> Limits | str:
+    """Return the limits of `method`, or why it has none."""
     try:
         return limits_of(method, observed, cl)
     except Exception as error:  # a method may raise anything: its blocks are recorded as failed, all others go on
@@ -230,29 +228,75 @@ def _ends_of(row: Row) -> tuple[float, float]:
     return row.reach or (row.s_true[0], row.s_true[-1])
 
 
-def _view(method: LimitMethod, experiment: Experiment) -> int:
-    view = view_for(method.reads, experiment.gives)
-    if view is None:
-        raise TaskError(f"{method} reads no view of {experiment}")
-    return view
+def _box(experiment: Experiment, row: Row) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Return the smallest value and the number of values of each count; None where there are too many outcomes."""
+    if not isinstance(experiment, Enumerable):
+        return None
+    ends = [experiment.counts(s_true, row.b) for s_true in _ends_of(row)]
+    if ends[0] is None or ends[1] is None:
+        return None
+    first = tuple(min(low.first, high.first) for low, high in zip(*ends, strict=True))
+    last = [max(run.first + len(run.probability) for run in both) for both in zip(*ends, strict=True)]
+    shape = tuple(b - a for a, b in zip(first, last, strict=True))
+    return (first, shape) if math.prod(shape) <= MOST_OUTCOMES else None
 
 
-def _is_run(n: IntArray) -> bool:
-    return 0 < len(n) <= MOST_OUTCOMES and int(n[-1]) - int(n[0]) == len(n) - 1 and bool((np.diff(n) == 1).all())
+def _draw(
+    experiment: Experiment, s_true: float, task: Task, rng: np.random.Generator, as_counts: bool, as_views: bool
+) -> tuple[tuple[IntArray, ...] | None, tuple[Any, ...] | None]:
+    """Return the counts and the views of the toys of a block, those that are wanted."""
+    size = task.source.toys_per_block
+    if not as_counts:
+        return None, experiment.toys(s_true, task.b, size, rng) if as_views else None
+    counts = enumerable(experiment).draw(s_true, task.b, size, rng)
+    return counts, enumerable(experiment).views(counts, task.b) if as_views else None
 
 
-def _pad(histograms: list[IntArray]) -> tuple[int, IntArray]:
-    """Return the lowest count drawn and the histograms from there on, shape (block, count)."""
-    low = min((int(np.flatnonzero(drawn)[0]) for drawn in histograms if len(drawn)), default=0)
-    weights = np.zeros((len(histograms), max(max(map(len, histograms)) - low, 0)), np.int64)
-    for block, drawn in enumerate(histograms):
-        if len(drawn):
-            weights[block, : len(drawn) - low] = drawn[low:]
-    return low, weights
+class _Histograms:
+    """How often each block drew each outcome of a table, counted when there are enough of them.
 
+    Parameters
+    ----------
+    counter : Counter
+    held : list of int
+        Indices of the table's columns.
+    cell : int
+        Index of s_true.
+    """
 
-def _align(weights: IntArray, start: int, size: int) -> IntArray:
-    """Return the histograms over a table of `size` counts, theirs beginning at its `start`."""
-    aligned = np.zeros((len(weights), size), np.int64)
-    aligned[:, start : start + weights.shape[1]] = weights
-    return aligned
+    def __init__(self, counter: Counter, held: list[int], cell: int, table: Table, experiment: Enumerable) -> None:
+        self._counter, self._held, self._cell, self._experiment = counter, held, cell, experiment
+        self.table = table
+        self._drawn: list[IntArray] = []
+        self._next = 0
+
+    def put(self, counts: tuple[IntArray, ...] | None) -> None:
+        """Add what the next block drew; None if it is lost."""
+        if counts is not None and len(counts[0]):
+            low, high = [int(each.min()) for each in counts], [int(each.max()) for each in counts]
+            larger = self.table.reaching(low, high, self._experiment)
+            if larger is not self.table:
+                self.count()
+                self.table = larger
+        size = math.prod(self.table.shape)
+        self._drawn.append(np.zeros(size, np.int64) if counts is None else self._histogram(counts, size))
+        if len(self._drawn) * size > MOST_WEIGHTS:
+            self.count()
+
+    def count(self) -> None:
+        """Count the limits of what was put."""
+        if not self._drawn:
+            return
+        weights, told = np.array(self._drawn), self.table.told
+        drawn = np.flatnonzero(weights.any(axis=0))
+        if 2 * len(drawn) < weights.shape[1]:
+            weights, told = weights[:, drawn], told.at(drawn)
+        self._counter.add(self._held, self._cell, told, weights, self._next)
+        self._next += len(self._drawn)
+        self._drawn = []
+
+    def _histogram(self, counts: tuple[IntArray, ...], size: int) -> IntArray:
+        outcome: IntArray = np.zeros(1, np.int64)
+        for drawn, first, number in zip(counts, self.table.first, self.table.shape, strict=True):
+            outcome = outcome * number + (drawn - first)
+        return np.bincount(outcome, minlength=size)

@@ -1,46 +1,138 @@
-"""One count of events over a known background."""
+"""One count of events over a background that is known, or known with an error."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from scipy import special
 
-from covsvc.contracts import Counts, FloatArray
+from covsvc.contracts import Counts, FloatArray, IntArray, Run, UncertainCounts, outcomes_of
 from covsvc.errors import ObservationError
-from covsvc.kernels.poisson import pmf_run, support
+from covsvc.kernels.mixtures import mixed_pmf_plus_signal, mixed_support
+from covsvc.kernels.poisson import TAIL, poisson_run
 
-_TAIL = 1e-15
-"""Probability that `outcomes` leaves out beyond each of its two ends."""
+SMALLEST_ERROR = 1e-3
+"""Smallest error of a background over the background that is told from none."""
 
 
 @dataclass(frozen=True)
 class Counting:
-    """Draw n ~ Pois(s_true + b) and tell the analyst n and the background."""
+    """Draw n ~ Pois(s_true + b) and tell the analyst n and what is known of the background.
+
+    Notes
+    -----
+    With a `relative_b_error` r there are two ensembles. The estimate fluctuates: b stays, and each analyst is told
+    another estimate of it; with the shape gamma it rests on an off count of expectation 1/r^2, with the shape
+    truncated_gaussian it is drawn from a Gaussian at b of width r b, above 0. Or b fluctuates: every analyst is told
+    the same estimate, and each experiment has a b of its own, drawn from what is known of it.
+    """
 
     assumed_over_true: float = 1.0
     """The background that the analyst believes in, over the true one."""
+    relative_b_error: float = 0.0
+    """r, the error of the estimated background over the background, 0.001 <= r <= 1; 0: it is known."""
+    shape: Literal["gamma", "truncated_gaussian"] = "gamma"
+    """How the background is distributed, as `UncertainCounts` tells it."""
+    fluctuates: Literal["estimate", "b"] = "estimate"
+    """What differs from toy to toy: the estimate of a fixed b, or b at a fixed estimate."""
 
-    gives: ClassVar = (Counts,)
+    gives: ClassVar[tuple[type, ...]] = (UncertainCounts, Counts)
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.assumed_over_true) and self.assumed_over_true >= 0):
             raise ValueError(f"assumed_over_true = {self.assumed_over_true}: must be a finite number >= 0")
-
-    def toys(self, s_true: float, b: float, size: int, rng: np.random.Generator) -> tuple[Counts]:
-        """Draw `size` counts."""
-        return (Counts(rng.poisson(s_true + b, size), self.assumed_over_true * b),)
-
-    def outcomes(self, s_true: float, b: float) -> tuple[tuple[Counts], FloatArray]:
-        """Return the counts that matter, in ascending order without a hole, and their probabilities."""
-        lo, hi = support(s_true + b, _TAIL)
-        return (Counts(np.arange(lo, hi + 1), self.assumed_over_true * b),), pmf_run(lo, hi, s_true + b)
-
-    def observe(self, data: dict[str, Any]) -> tuple[Counts]:
-        """Return the observed count; `data` holds n, observed events, and b, the expected background events."""
-        if set(data) != {"n", "b"}:
-            raise ObservationError(
-                f"an observation of counting is given by n and b, not by {', '.join(data) or 'nothing'}"
+        if self.relative_b_error and not SMALLEST_ERROR <= self.relative_b_error <= 1:
+            raise ValueError(
+                f"relative_b_error = {self.relative_b_error}: must be 0, the background is known, or lie in "
+                f"[{SMALLEST_ERROR}, 1]"
             )
-        return (Counts(data["n"], data["b"]),)
+        if not self.relative_b_error and self.fluctuates != "estimate":
+            raise ValueError(f"fluctuates = {self.fluctuates}: needs a relative_b_error above 0")
+
+    @property
+    def plugs_in(self) -> tuple[type, ...]:
+        """Where the background is known with an error, plain counts take the estimate for the truth."""
+        return (Counts,) if self.relative_b_error else ()
+
+    def toys(self, s_true: float, b: float, size: int, rng: np.random.Generator) -> tuple[Any, ...]:
+        """Draw `size` counts, and the estimates of their backgrounds."""
+        if self._measured_on_a_scale:
+            n = rng.poisson(s_true + b, size)
+            estimate = _above_zero(b, self.relative_b_error, size, rng)
+            return self._told(n, estimate, self.relative_b_error * b, estimate)
+        return self.views(self.draw(s_true, b, size, rng), b)
+
+    def draw(self, s_true: float, b: float, size: int, rng: np.random.Generator) -> tuple[IntArray, ...]:
+        """Draw n, and the off count on which the estimate rests, of `size` toys."""
+        if self.relative_b_error and self.fluctuates == "b":
+            return (rng.poisson(s_true + self._backgrounds(b, size, rng), size),)
+        n = rng.poisson(s_true + b, size)
+        return (n, rng.poisson(self._off, size)) if self.relative_b_error else (n,)
+
+    def counts(self, s_true: float, b: float) -> tuple[Run, ...] | None:
+        """Return the distributions of n and of the off count on which the estimate rests, if there is one."""
+        if self._measured_on_a_scale:
+            return None
+        if self.relative_b_error and self.fluctuates == "b":
+            told = b, self.relative_b_error * b, self.shape
+            lo, hi = mixed_support(s_true, *told, TAIL)
+            return (Run(lo, mixed_pmf_plus_signal(lo, hi, s_true, *told)),)
+        means = (s_true + b, self._off) if self.relative_b_error else (s_true + b,)
+        return tuple(Run(lo, chances, mean) for mean in means for lo, chances in [poisson_run(mean)])
+
+    def outcomes(self, s_true: float, b: float) -> tuple[tuple[Any, ...], FloatArray]:
+        """Return the counts that matter, in ascending order without a hole, and their probabilities."""
+        return outcomes_of(self, s_true, b)
+
+    def views(self, counts: Sequence[IntArray], b: float) -> tuple[Any, ...]:
+        """Return n with the background and its error as the analyst is told them."""
+        if len(counts) == 1:
+            return self._told(counts[0], b, self.relative_b_error * b, b)
+        n, n_off = counts
+        per_event = self.relative_b_error**2 * b
+        return self._told(n, (n_off + 1) * per_event, np.sqrt(n_off + 1.0) * per_event, n_off * per_event)
+
+    def observe(self, data: dict[str, Any]) -> tuple[Any, ...]:
+        """Return the views of real data.
+
+        `data` holds n, observed events, and b, the expected background events; b_error, its error, is relative_b_error
+        times b unless given.
+        """
+        if not {"n", "b"} <= set(data) <= {"n", "b", "b_error"}:
+            raise ObservationError(
+                "an observation of counting is given by n, b and, if b is uncertain, b_error, not by "
+                f"{', '.join(data) or 'nothing'}"
+            )
+        known = Counts(data["n"], data["b"])
+        error = data.get("b_error", self.relative_b_error * np.asarray(known.b))
+        return UncertainCounts(known.n, known.b, error, self.shape), known
+
+    def background(self, data: dict[str, Any], *, no_signal: bool = False) -> float:  # noqa: ARG002 - b is told
+        """Return b, what is assumed wrongly put right."""
+        return float(data["b"]) / self.assumed_over_true if self.assumed_over_true else np.nan
+
+    @property
+    def _off(self) -> float:
+        return 1.0 / self.relative_b_error**2
+
+    @property
+    def _measured_on_a_scale(self) -> bool:
+        return bool(self.relative_b_error) and (self.fluctuates, self.shape) == ("estimate", "truncated_gaussian")
+
+    def _backgrounds(self, b: float, size: int, rng: np.random.Generator) -> FloatArray:
+        if self.shape == "gamma":
+            return rng.gamma(self._off, self.relative_b_error**2 * b, size)
+        return _above_zero(b, self.relative_b_error, size, rng)
+
+    def _told(self, n: IntArray, b: Any, b_error: Any, plugged_in: Any) -> tuple[Any, ...]:
+        scale = self.assumed_over_true
+        return UncertainCounts(n, scale * b, scale * b_error, self.shape), Counts(n, scale * plugged_in)
+
+
+def _above_zero(b: float, relative_error: float, size: int, rng: np.random.Generator) -> FloatArray:
+    """Draw from a Gaussian at b of width relative_error b, cut off below 0."""
+    below = special.ndtr(-1.0 / relative_error)
+    return np.asarray(b * np.maximum(1.0 + relative_error * special.ndtri(rng.uniform(below, 1.0, size)), 0.0))

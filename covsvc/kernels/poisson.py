@@ -15,6 +15,9 @@ from scipy import special
 
 FloatArray = NDArray[np.float64]
 
+TAIL = 1e-15
+"""Probability that an enumeration leaves out beyond each end of a count."""
+
 _TINY = 1e-280  # below it Q(a, x) nears underflow, and its logarithm is taken from the continued fraction
 
 
@@ -236,3 +239,36 @@ def pmf_run(lo: int, hi: int, nu: float) -> FloatArray:
     for k in range(start - 1, lo - 1, -1):
         probability[k - lo] = probability[k + 1 - lo] * (k + 1) / nu if nu > 0.0 else 0.0
     return probability
+
+
+@njit(cache=True)
+def poisson_run(nu: float) -> tuple[int, FloatArray]:
+    """Return the smallest count that matters, and the probabilities from there on; `TAIL` is left out at each end."""
+    lo, hi = support(nu, TAIL)
+    return lo, pmf_run(lo, hi, nu)
+
+
+@njit(cache=True)
+def poisson_runs(nu: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
+    """Return `poisson_run` of several expectations.
+
+    Returns
+    -------
+    first : ndarray of int, shape (mean,)
+        Smallest count that matters of each.
+    offset : ndarray of int, shape (mean + 1,)
+        Where the probabilities of each begin.
+    probability : ndarray of float
+        Of all, one after the other.
+    """
+    first = np.empty(nu.size, np.int64)
+    offset = np.zeros(nu.size + 1, np.int64)
+    for i in range(nu.size):
+        lo, hi = support(nu[i], TAIL)
+        first[i] = lo
+        offset[i + 1] = offset[i] + hi - lo + 1
+    probability = np.empty(offset[-1])
+    for i in range(nu.size):
+        hi = first[i] + offset[i + 1] - offset[i] - 1
+        probability[offset[i] : offset[i + 1]] = pmf_run(first[i], hi, nu[i])
+    return first, offset, probability

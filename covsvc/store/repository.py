@@ -241,7 +241,7 @@ class Ledger:
         found = {}
         for label, told in self._stored.get("methods", {}).items():
             try:
-                spec = MethodSpec(name=told["name"], options=told["options"], label=label)
+                spec = MethodSpec(name=told["name"], options=told["options"], view=told["view"], label=label)
                 if _described(spec, self._study)["fingerprint"] == told["fingerprint"]:
                     found[self._axes["limit_method"].index(label)] = spec
             except (ValueError, CovsvcError):
@@ -456,9 +456,11 @@ def _described(spec: Any, study: Study) -> dict[str, Any]:
     return {
         "name": spec.name,
         "options": spec.options,
+        "view": spec.view,
+        "reads": experiment.gives[spec.view_of(experiment)].__name__,
         "sided": method.sided,
-        "promises": method.promises,
-        "fingerprint": f"{code}:{json.dumps(spec.options, sort_keys=True)}",
+        "promises": spec.promise_on(experiment),
+        "fingerprint": f"{code}:{json.dumps(spec.options, sort_keys=True)}:{spec.view}",
     }
 
 
