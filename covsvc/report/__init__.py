@@ -1,5 +1,6 @@
 """The report: what the maps and the verdict say, as one page with its figures."""
 
+from covsvc.report.limit_plot import write_scan
 from covsvc.report.page import write_page
 
-__all__ = ["write_page"]
+__all__ = ["write_page", "write_scan"]

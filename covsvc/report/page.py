@@ -16,9 +16,12 @@ from matplotlib.figure import Figure
 from covsvc.report import tables
 from covsvc.report.column import Column, columns
 from covsvc.report.coverage_map import draw_coverage
+from covsvc.report.expected import describe_expected, draw_expected
+from covsvc.report.null_significance import draw_null, null_cells, null_sentences
 from covsvc.report.picture import drawing, inline, save, write
 from covsvc.report.sigma_map import draw_sigma, sigma_range
 from covsvc.report.slices import draw_slices, slice_rows
+from covsvc.report.statistics import draw_statistics, statistics_cells, statistics_sentences
 from covsvc.report.stems import unique_stems
 
 FIGURES = "figures"
@@ -31,11 +34,15 @@ def write_page(
     observed: Sequence[Mapping[str, Any]] = (),
     progress: Callable[[str], None] | None = None,
     curves: xr.Dataset | None = None,
+    expected: xr.Dataset | None = None,
+    null: xr.Dataset | None = None,
+    statistics: xr.Dataset | None = None,
+    notes: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
     """Write the report on `maps` and return the path of its page.
 
-    The page holds its figures; each is also in ``figures/`` as PNG and SVG:
-    ``coverage-<label>-<cl>``, ``sigma-<label>-<cl>`` and ``slices-<label>``.
+    The page holds its figures; each is also in ``figures/`` as PNG and SVG: ``coverage-<label>-<cl>``,
+    ``sigma-<label>-<cl>``, ``slices-<label>``, ``expected-<label>``, ``significance`` and ``statistics``.
 
     Parameters
     ----------
@@ -52,6 +59,14 @@ def write_page(
         Told in a line what has been drawn.
     curves : Dataset, optional
         The exact saw-tooth: ``s`` and ``coverage`` over (limit_method, cl, b, point), padded with NaN.
+    expected : Dataset, optional
+        Observed and expected limits, as `draw_expected` takes them.
+    null : Dataset, optional
+        How often a significance is claimed without a signal, as `draw_null` takes it.
+    statistics : Dataset, optional
+        Exact and asymptotic distributions, as `draw_statistics` takes them.
+    notes : sequence of mapping
+        ``limit_method``, ``cl`` and ``note``: what the limits of a method equal.
     """
     folder = Path(folder)
     (folder / FIGURES).mkdir(parents=True, exist_ok=True)
@@ -75,7 +90,11 @@ def write_page(
             findings=tables.judged(verdict.get("findings", ())),
             observed=tables.on_observation(observed),
             summary=tables.summary(every, methods),
+            notes=tables.equal_limits(notes),
             sections=sections,
+            expected=_expected(expected, stems, folder),
+            null=_null(null, folder),
+            statistics=_statistics(statistics, folder),
             stems=stems,
             without_limit=tables.without_limit(every),
             methods={label: dict(methods.get(label, {})) for label in stems},
@@ -127,6 +146,47 @@ def _slices(group: Sequence[Column], stem: str, folder: Path, curves: xr.Dataset
         "inside": inside,
         "both": both,
     }
+
+
+def _expected(expected: xr.Dataset | None, stems: Mapping[str, str], folder: Path) -> list[dict[str, Any]]:
+    """Draw the expected limits of each method and return what the page says about them."""
+    if expected is None:
+        return []
+    labels = [str(label) for label in expected["limit_method"].to_numpy().tolist()]
+    shown = []
+    for label, stem in unique_stems(dict.fromkeys([*stems, *labels])).items():
+        if label not in labels:
+            continue
+        limits = expected.sel(limit_method=label)
+        picture = _put(
+            partial(draw_expected, expected, label), f"expected-{stem}", folder, describe_expected(expected, label)
+        )
+        levels = [
+            {"cl": f"{cl:.12g}", "cells": tables.expected_cells(limits.sel(cl=cl))}
+            for cl in limits["cl"].to_numpy().tolist()
+        ]
+        shown.append({"label": label, "stem": stem, "picture": picture, "levels": levels, "wide": len(levels) > 1})
+    return shown
+
+
+def _null(null: xr.Dataset | None, folder: Path) -> dict[str, Any] | None:
+    if null is None:
+        return None
+    sentences, (heads, cells) = null_sentences(null), null_cells(null)
+    described = f"{' '.join(sentences)} The table below holds the numbers."
+    picture = _put(partial(draw_null, null), "significance", folder, described)
+    wide = null.sizes["threshold"] > 1
+    return {"picture": picture, "sentences": sentences, "heads": heads, "cells": cells, "wide": wide}
+
+
+def _statistics(statistics: xr.Dataset | None, folder: Path) -> dict[str, Any] | None:
+    if statistics is None:
+        return None
+    sentences = statistics_sentences(statistics)
+    described = f"{' '.join(sentences)} The table below holds the numbers."
+    picture = _put(partial(draw_statistics, statistics), "statistics", folder, described)
+    rows, wide = statistics_cells(statistics), statistics.sizes["statistic"] > 1
+    return {"picture": picture, "sentences": sentences, "rows": rows, "wide": wide}
 
 
 def _put(draw: Callable[[], Figure], name: str, folder: Path, described: str) -> dict[str, Any]:

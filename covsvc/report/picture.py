@@ -33,6 +33,12 @@ STYLE: dict[Any, Any] = {
     "ytick.labelsize": 9,
 }
 PNG_DPI, SVG_DPI = 160, 220
+FORMATS: dict[str, tuple[int, dict[str, None]]] = {
+    ".png": (PNG_DPI, {"Software": None}),
+    ".svg": (SVG_DPI, {"Date": None}),
+    ".pdf": (SVG_DPI, {"CreationDate": None}),
+}
+"""Resolution of images, and what metadata is left out so that the bytes are the same every time."""
 
 _DRAWING = threading.Lock()
 
@@ -49,8 +55,14 @@ def save(figure: Figure, stem: Path) -> None:
 
     Letters are drawn as paths: the file looks the same where our font is missing.
     """
-    for suffix, dpi, metadata in ((".png", PNG_DPI, {"Software": None}), (".svg", SVG_DPI, {"Date": None})):
-        write(stem.with_name(stem.name + suffix), _render(figure, suffix, dpi, metadata, "path"))
+    for suffix in (".png", ".svg"):
+        save_as(figure, stem.with_name(stem.name + suffix))
+
+
+def save_as(figure: Figure, path: Path) -> None:
+    """Write `figure` in the one of the `FORMATS` that the suffix of `path` names, the same bytes every time."""
+    suffix = path.suffix.lower()
+    write(path, _render(figure, suffix, *FORMATS[suffix], "path"))
 
 
 def inline(figure: Figure, name: str, described: str) -> str:
@@ -65,7 +77,7 @@ def inline(figure: Figure, name: str, described: str) -> str:
     described : str
         The text that stands for the figure where it cannot be seen.
     """
-    markup = _render(figure, ".svg", SVG_DPI, {"Date": None}, "none")
+    markup = _render(figure, ".svg", *FORMATS[".svg"], "none")
     root = ET.fromstring(markup)  # noqa: S314
     for parent in list(root.iter()):
         for child in list(parent):

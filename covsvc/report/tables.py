@@ -6,14 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from covsvc.contracts import FloatArray
+from covsvc.report.bands import observed, quantiles
 from covsvc.report.column import RATES, BoolArray, Column
 from covsvc.report.notation import NOTHING, number, percent, probability, rate
 
 SIDES = {"upper": "upper limit", "two": "two-sided, not comparable at equal cl"}
 PROMISES = {"at_least": "at least cl", "asymptotic": "cl asymptotically", "nothing": "nothing"}
 SOURCES = {"exact": "exact", "exact at the grid": "exact, grid only", "toys at the grid": "toys, grid only"}
+DATA = ("n", "n_on", "n_off", "b", "b_error", "n_out", "n_sb", "zeta")
+"""What real data are given by."""
 ORDER = ("broken", "undecided", "kept", "reported")
 
 
@@ -87,9 +91,12 @@ def on_observation(observed: Sequence[Mapping[str, Any]]) -> list[dict[str, str]
             "label": str(limit["limit_method"]),
             "cl": number(cl, 12),
             "same": "",
-            "limit": said.get(status) or f"[{number(limit.get('lower'))}, {number(limit.get('upper'))}]",
+            "limit": said.get(status) or f"[{number(limit.get('lower'))}, {number(limit.get('upper'))}]{_error(limit)}",
             "status": "" if status == "ok" else status,
-            "seen": f"n = {number(limit.get('n'), 12)}, b = {number(limit.get('b'))}",
+            "seen": ", ".join(f"{name} = {number(limit[name], 12)}" for name in DATA if name in limit),
+            "b": number(limit.get("b_estimate")),
+            "reads": "takes the estimated background as known" if limit.get("plugged_in") else "",
+            "reason": str(limit.get("reason", "")),
             "worst_where": place(limit.get("worst_s_true"), limit.get("worst_b")),
         }
         coverages = ("coverage", "worst_coverage_at_b", "worst_coverage")
@@ -97,6 +104,12 @@ def on_observation(observed: Sequence[Mapping[str, Any]]) -> list[dict[str, str]
     if len({row["seen"] for row in rows}) == 1:
         rows = [row | {"same": "same"} for row in rows]
     return rows
+
+
+def _error(limit: Mapping[str, Any]) -> str:
+    """Return the error of a limit that was found with toys."""
+    error = float(limit.get("error", np.nan))
+    return "" if np.isnan(error) else f" ± {number(error, 2)}"
 
 
 def coverage_cells(column: Column) -> list[tuple[str, list[str]]]:
@@ -118,6 +131,25 @@ def toy_cells(column: Column, rows: Sequence[int]) -> list[tuple[str, list[str]]
         for row in np.stack([toys, low, high], axis=-1).tolist()
     ]
     return _rows(column, cells)
+
+
+def equal_limits(notes: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return what each method's limits at a confidence level equal, in the words of `notes`."""
+    return [
+        {"label": str(note["limit_method"]), "cl": number(note["cl"], 12), "note": str(note["note"])} for note in notes
+    ]
+
+
+def expected_cells(limits: xr.Dataset) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Return the heads of a table of the limits of one method at one cl, and its rows: b and the limits, events."""
+    limits = limits.sortby("b")
+    heads, values = ["−2 sigma", "−1 sigma", "Median", "+1 sigma", "+2 sigma"], [quantiles(limits)]
+    for head, more in (("Asimov median", quantiles(limits, "asimov")[:, 2]), ("Observed", observed(limits))):
+        if not np.isnan(more).all():
+            heads.append(head)
+            values.append(more[:, np.newaxis])
+    cells = [[number(limit) for limit in row] for row in np.concatenate(values, axis=1).tolist()]
+    return heads, [(number(b), row) for b, row in zip(limits["b"].to_numpy().tolist(), cells, strict=True)]
 
 
 def describe_coverage(column: Column) -> str:

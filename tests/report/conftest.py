@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy import stats
 
 N = np.arange(80)
@@ -148,6 +150,149 @@ def judged(maps, outcome="failed"):
         "smallest_deficit_sentence": "With 10000 toys in each of 600 cells, a deficit of 0.016 would have been shown.",
         "findings": findings,
     }
+
+
+def expected_limits(kinds, cl=(0.9, 0.95), b=(0.0, 1.0, 3.0, 5.5), seen=3):
+    """Return the upper limit that is at most as high with probability Phi(N) where there is no signal."""
+    n_sigma = np.array([-2, -1, 0, 1, 2])
+    shape = (len(kinds), len(cl), len(b))
+    expected, asimov, observed = np.zeros((*shape, 5)), np.full((*shape, 5), np.nan), np.zeros(shape)
+    for i, kind in enumerate(kinds.values()):
+        for j, level in enumerate(cl):
+            for k, background in enumerate(b):
+                upper = np.maximum(upper_limits(kind, level, background)[1], 0)
+                count = stats.poisson.ppf(stats.norm.cdf(n_sigma), background).astype(int)
+                expected[i, j, k] = upper[count]
+                observed[i, j, k] = upper[seen]
+                if kind == "low":
+                    asimov[i, j, k] = stats.norm.ppf(level) * np.sqrt(background + 1) + n_sigma * np.sqrt(background)
+    dims = ("limit_method", "cl", "b", "n_sigma")
+    return xr.Dataset(
+        {"expected": (dims, expected), "asimov": (dims, asimov), "observed": (dims[:3], observed)},
+        coords={"limit_method": list(kinds), "cl": list(cl), "b": list(b), "n_sigma": n_sigma},
+        attrs={"observed_text": f"n = {seen}"},
+    )
+
+
+def limit_scan(labels=("classical",), points=25, **attrs):
+    """Return limits on a cross section against a mass, where the background falls and the efficiency rises."""
+    mass = np.geomspace(5, 5000, points)
+    b, per_event = 40 / mass**0.5, 1e-46 * (1 + (60 / mass) ** 2) * (1 + mass / 60)
+    expected, observed = np.zeros((points, len(labels), 5)), np.zeros((points, len(labels)))
+    rng = np.random.default_rng(4)
+    seen = rng.poisson(b)
+    for place in range(len(labels)):
+        for point in range(points):
+            upper = stats.gamma.ppf(0.9, N + 1 + place) - b[point] * (place == 0)
+            count = stats.poisson.ppf(stats.norm.cdf([-2, -1, 0, 1, 2]), b[point]).astype(int)
+            expected[point, place] = np.maximum(upper[count], 0) * per_event[point]
+            observed[point, place] = max(upper[seen[point]], 0) * per_event[point]
+    return xr.Dataset(
+        {
+            "expected": (("point", "limit_method", "n_sigma"), expected),
+            "observed": (("point", "limit_method"), observed),
+        },
+        coords={"parameter": ("point", mass), "limit_method": list(labels), "n_sigma": [-2, -1, 0, 1, 2]},
+        attrs={"parameter_name": "mass (GeV)", "quantity_name": "cross section (cm²)", "cl": 0.9} | attrs,
+    )
+
+
+def null_claims(b=(0.3, 1.0, 3.0, 6.0, 10.0), tau=1.0):
+    """Return how often a count is called significant where there is no signal, summed over both counts."""
+    thresholds = np.array([1.0, 2.0, 3.0])
+    nominal = stats.norm.sf(thresholds)
+    n, off = np.arange(60)[:, np.newaxis], np.arange(120)[np.newaxis, :]
+    by_sideband, by_whole = stats.poisson.sf(n - 1, off / tau), stats.poisson.sf(n - 1, (n + off) / (1 + tau))
+    rates = {"p_sideband": [], "p_whole": []}
+    for name, p in (("p_sideband", by_sideband), ("p_whole", by_whole)):
+        for least in nominal:
+            weight = [stats.poisson.pmf(n, value) * stats.poisson.pmf(off, tau * value) for value in b]
+            rates[name].append([float((each * (p < least)).sum()) for each in weight])
+    return xr.Dataset(
+        {name: (("threshold", "b"), np.array(values)) for name, values in rates.items()}
+        | {"nominal": ("threshold", nominal)},
+        coords={"threshold": thresholds, "b": list(b)},
+        attrs={"tau": tau},
+    )
+
+
+def exact_statistics(s_true=3.0, b=1.0):
+    """Return the distributions of three statistics of one count with known background."""
+    mean = s_true + b
+    n = np.arange(80)
+    pmf = stats.poisson.pmf(n, mean)
+
+    def ratio(best):
+        return 2 * (mean - best - np.where(n > 0, n * np.log(mean / np.maximum(best, 1e-300)), 0.0))
+
+    t = ratio(n)
+    q_mu = np.where(n <= mean, t, 0.0)
+    q_mu_tilde = np.where(n <= mean, ratio(np.maximum(n, b)), 0.0)
+    q = np.union1d(np.linspace(0, 9, 361), stats.norm.ppf([0.9, 0.95, 0.99]) ** 2)
+    q = np.union1d(q, stats.norm.ppf([0.95, 0.975, 0.995]) ** 2)
+    # a statistic may be an ulp below the node which is meant to be its value
+    survival = [[pmf[found >= value - 1e-9].sum() for value in q] for found in (q_mu, q_mu_tilde, t)]
+    sigma2 = s_true**2 / (2 * (s_true - b * np.log1p(s_true / b)))
+    turn = s_true**2 / sigma2
+    one_sided = stats.norm.sf(np.sqrt(q))
+    tilde = np.where(q <= turn, one_sided, stats.norm.sf((q + turn) / (2 * np.sqrt(turn))))
+    return xr.Dataset(
+        {
+            "survival": (("statistic", "q"), np.array(survival)),
+            "asymptotic": (("statistic", "q"), np.stack([one_sided, tilde, stats.chi2.sf(q, 1)])),
+        },
+        coords={"statistic": ["q_mu", "q_mu_tilde", "t"], "q": q},
+        attrs={"s_true": s_true, "b": b, "tau": None},
+    )
+
+
+def texts_of(figure):
+    texts = list(figure.texts)
+    for axes in figure.axes:
+        left, right = axes.get_xlim()
+        low, high = axes.get_ylim()
+        texts += [axes.title, axes.xaxis.label, axes.yaxis.label]
+        texts += [tick for tick in axes.get_xticklabels() if left <= tick.get_position()[0] <= right]
+        texts += [tick for tick in axes.get_yticklabels() if low <= tick.get_position()[1] <= high]
+    return [text for text in texts if text.get_visible() and text.get_text()]
+
+
+def text_clashes(figure):
+    """Return the texts that leave the figure and the pairs that overlap, the legend among them."""
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    named = [(text.get_text(), text.get_window_extent()) for text in texts_of(figure)]
+    named += [("legend", legend.get_window_extent()) for legend in figure.legends]
+    page = figure.bbox
+    outside = [
+        name for name, box in named if box.x0 < page.x0 or box.x1 > page.x1 or box.y0 < page.y0 or box.y1 > page.y1
+    ]
+    return outside + [(a, b) for (a, first), (b, second) in itertools.combinations(named, 2) if first.overlaps(second)]
+
+
+@pytest.fixture(scope="session")
+def clashes():
+    return text_clashes
+
+
+@pytest.fixture(scope="session")
+def make_expected():
+    return expected_limits
+
+
+@pytest.fixture(scope="session")
+def make_scan():
+    return limit_scan
+
+
+@pytest.fixture(scope="session")
+def make_null():
+    return null_claims
+
+
+@pytest.fixture(scope="session")
+def make_statistics():
+    return exact_statistics
 
 
 @pytest.fixture(scope="session")

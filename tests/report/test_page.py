@@ -269,9 +269,128 @@ def test_maps_are_not_changed(make_maps, make_verdict, tmp_path):
     assert json.loads(maps.attrs["study"])["name"] == "by-hand"
 
 
+NOTE = "this 90 % limit covers like a one-sided 95 % limit <b>of</b> its kind"
+MORE = ("Observed and expected limits", "Significance without a signal", "Where Wilks' theorem holds")
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory, make_maps, make_verdict, make_expected, make_null, make_statistics):
+    maps = make_maps(KINDS, cl=(0.9, 0.95), b=(0.0, 3.0), s_true=(0.0, 1.0, 2.0))
+    return write_page(
+        maps,
+        make_verdict(maps),
+        tmp_path_factory.mktemp("full"),
+        expected=make_expected(KINDS),
+        null=make_null(),
+        statistics=make_statistics(),
+        notes=[
+            {"limit_method": "classical", "cl": 0.9, "note": NOTE},
+            {"limit_method": "not here", "cl": 0.95, "note": "nothing"},
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def full_elements(full):
+    return Elements(full.read_text())
+
+
+@pytest.fixture(scope="module")
+def full_words(full_elements):
+    return " ".join(" ".join(full_elements.words).split())
+
+
+def test_sections_stand_after_the_slices_and_in_the_contents(full_words):
+    places = [[found.start() for found in re.finditer(head, full_words)] for head in MORE]
+    assert all(len(found) >= 2 for found in places)
+    heads = [found[-1] for found in places]
+    assert full_words.rindex("slices") < heads[0] < heads[1] < heads[2] < full_words.rindex("Provenance")
+
+
+def test_without_their_data_the_sections_are_absent(words, elements):
+    assert not [head for head in (*MORE, "What the limits equal") if head in words]
+    assert not {"expected", "significance", "statistics", "equal"} & set(elements.values("id"))
+
+
+def test_one_section_comes_alone(make_maps, make_verdict, make_null, tmp_path):
+    maps = make_maps({"classical": "upper"}, cl=(0.9,), b=(0.0,), s_true=(0.0, 1.0))
+    index = write_page(maps, make_verdict(maps), tmp_path, null=make_null())
+    words = " ".join(" ".join(Elements(index.read_text()).words).split())
+    assert MORE[1] in words
+    assert MORE[0] not in words
+    assert MORE[2] not in words
+    assert {path.name for path in (tmp_path / "figures").glob("s*.png")} == {
+        "sigma-classical-0.9.png",
+        "significance.png",
+        "slices-classical.png",
+    }
+
+
+def test_full_page_is_whole(full, full_elements):
+    ids = full_elements.values("id")
+    assert len(ids) == len(set(ids))
+    wanted = [href[1:] for href in full_elements.values("href") if href.startswith("#")]
+    wanted += re.findall(r"url\(#([^)]+)\)", " ".join(str(said) for _, said in full_elements.tags))
+    assert set(wanted) <= set(ids)
+    assert not full_elements.open
+    levels = [int(tag[1]) for tag, _ in full_elements.tags if re.fullmatch("h[1-6]", tag)]
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    tags = [tag for tag, _ in full_elements.tags]
+    assert tags.count("table") == tags.count("caption")
+    names = {path.name for path in (full.parent / "figures").iterdir()}
+    linked = {href.removeprefix("figures/") for href in full_elements.values("href") if href.startswith("figures/")}
+    assert linked == names
+    assert {"expected-classical.png", "significance.svg", "statistics.png"} <= names
+
+
+def test_new_figures_are_described_and_small(full):
+    pictures = re.findall(r"<svg.*?</svg>", full.read_text(), re.DOTALL)
+    described = [
+        picture for picture in pictures if "holds the numbers" in picture[:2000] or "hold the" in picture[:2000]
+    ]
+    assert len(described) == len(pictures) == 3 * 2 * 2 + 3 + 3 + 2
+    assert max(map(len, pictures)) < 100_000
+    assert all(path.stat().st_size < 250_000 for path in (full.parent / "figures").iterdir())
+
+
+def test_figures_have_a_table_beside_them(full_words, make_expected, make_null, make_statistics):
+    limits = make_expected(KINDS)["expected"].sel(limit_method=ODD, cl=0.95, b=3.0).to_numpy()
+    assert " ".join(f"{limit:.4g}" for limit in limits) in full_words
+    rates = make_null().sel(b=3.0)
+    cells = [f"{rates[name][0].item():.3g}" for name in ("p_sideband", "p_whole")]
+    assert f"3 {' '.join(cells)}" in full_words
+    assert "q_mu 0.9 1.642 0.0916 0.1" in full_words
+    assert "a significance above 3 sigma is claimed without any signal up to" in full_words
+
+
+def test_what_limits_equal_is_said_under_the_summary(full_words, full):
+    assert f"What the limits equal classical , cl = 0.9: {NOTE} not here, cl = 0.95: nothing" in full_words
+    assert "<b>of</b>" not in full.read_text()
+
+
+def test_full_page_is_the_same_bytes(
+    full, make_maps, make_verdict, make_expected, make_null, make_statistics, tmp_path
+):
+    maps = make_maps({"classical": "upper"}, cl=(0.9,), b=(0.0,), s_true=(0.0, 1.0))
+    more = {"expected": make_expected(KINDS), "null": make_null(), "statistics": make_statistics()}
+    before = {name: given.copy(deep=True) for name, given in more.items()}
+    for folder in ("once", "twice"):
+        write_page(maps, make_verdict(maps), tmp_path / folder, **more)
+    once, twice = (sorted((tmp_path / folder).rglob("*.*")) for folder in ("once", "twice"))
+    assert [path.read_bytes() for path in once] == [path.read_bytes() for path in twice]
+    assert all(given.identical(before[name]) for name, given in more.items())
+
+
+def test_expected_limits_of_another_method_have_their_own_file(make_maps, make_verdict, make_expected, tmp_path):
+    maps = make_maps({"a b": "upper"}, cl=(0.9,), b=(0.0,), s_true=(0.0, 1.0))
+    write_page(maps, make_verdict(maps), tmp_path, expected=make_expected({"a?b": "low", "a b": "upper"}))
+    names = {path.name for path in (tmp_path / "figures").glob("expected*.png")}
+    assert names == {"expected-a-b.png", "expected-a-b-2.png"}
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_browser_shows_the_page_without_the_network(page, scheme):
+def test_browser_shows_the_page_without_the_network(full, scheme):
     from playwright.sync_api import sync_playwright
 
     asked, said = [], []
@@ -283,7 +402,7 @@ def test_browser_shows_the_page_without_the_network(page, scheme):
         tab.on("request", lambda request: asked.append(request.url))
         tab.on("console", lambda message: said.append(message.text))
         tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.goto(page.as_uri())
+        tab.goto(full.as_uri())
         assert tab.locator("h1").is_visible()
         assert tab.locator("svg[role=img]").first.is_visible()
         overflow = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

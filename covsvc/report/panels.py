@@ -1,0 +1,144 @@
+"""A figure of panels of one size, with a legend over them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from covsvc.contracts import FloatArray
+from covsvc.report.tiles import title
+
+WIDE, NARROW = 8.8, 5.6
+"""Width of a figure of several panels, and of one, inches."""
+LEFT, RIGHT, BOTTOM, GAP = 0.66, 0.12, 0.46, 0.16
+"""Margins around the panels, and between two, inches."""
+HEAD, LINE = 0.52, 0.18
+"""What the title takes, and a line of text, inches."""
+ACROSS = 3
+DECADES = 1.5
+"""An axis whose values span more than this is logarithmic."""
+
+
+def lay_out(
+    label: str,
+    shown: str,
+    names: Sequence[str],
+    height: float,
+    legend_lines: int = 1,
+    note: str = "",
+    aside: float = 0.0,
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a panel for each of the `names`, which stand over them.
+
+    Parameters
+    ----------
+    label, shown : str
+        The two lines of the title.
+    names : sequence of str
+        Broken in two lines where they are long and have options.
+    height : float
+        Of a panel, inches.
+    legend_lines : int
+        The lines to keep free for `put_legend`.
+    note : str
+        What the marks mean, in words, below the panels.
+    aside : float
+        More room on the left, inches.
+    """
+    count = len(names)
+    across = 2 if count in (2, 4) else min(count, ACROSS)
+    down = -(-count // across)
+    width = WIDE if across > 1 else NARROW
+    margin = LEFT + aside
+    panel = (width - margin - RIGHT - (across - 1) * GAP) / across
+    heads = [_wrap(name, int(panel * 12.5)) for name in names]
+    over = 0.05 + LINE * max(head.count("\n") + 1 for head in heads)
+    notes = textwrap.wrap(note, int(width * 13))
+    under = BOTTOM + LINE * len(notes)
+    top = HEAD + legend_lines * LINE + over
+    between = over + GAP
+    figure = Figure(figsize=(width, top + under + down * height + (down - 1) * between))
+    full = figure.get_figheight()
+    title(figure, label, shown)
+    if notes:
+        figure.text(0.08 / width, 0.07 / full, "\n".join(notes), va="bottom", fontsize=8.5, parse_math=False)
+    every = []
+    for place, head in enumerate(heads):
+        line, step = divmod(place, across)
+        left, bottom = margin + step * (panel + GAP), full - top - height - line * (height + between)
+        axes = figure.add_axes((left / width, bottom / full, panel / width, height / full))
+        axes.set_title(head, fontsize=9.5, pad=4, parse_math=False)
+        # a panel with nothing under it has its own numbers
+        axes.tick_params(length=2.5, pad=2, labelbottom=place + across >= count, labelleft=step == 0, which="both")
+        axes.tick_params(length=1.5, which="minor")
+        every.append(axes)
+    return figure, every
+
+
+def name_axes(every: Sequence[Axes], x: str, y: str) -> None:
+    """Write the name of the x axis below the lowest panels, and that of the y axis beside the first ones."""
+    for axes in every:
+        if axes.xaxis.get_tick_params()["labelbottom"]:
+            axes.set_xlabel(x, labelpad=2, parse_math=False)
+        if axes.yaxis.get_tick_params()["labelleft"]:
+            axes.set_ylabel(y, parse_math=False)
+
+
+def put_legend(figure: Figure, handles: Mapping[str, Artist], lines: int = 1) -> None:
+    """Write the legend in so many lines between the title and the panels."""
+    width, height = figure.get_size_inches()
+    if handles:
+        figure.legend(
+            list(handles.values()),
+            list(handles),
+            loc="upper left",
+            bbox_to_anchor=(0.08 / width, 1 - (HEAD - 0.02) / height),
+            borderpad=0,
+            ncols=-(-len(handles) // lines),
+            frameon=False,
+            fontsize=9,
+            borderaxespad=0,
+            handletextpad=0.5,
+            columnspacing=1.4,
+            labelspacing=0.25,
+        )
+
+
+def scale(axes: Axes, nodes: FloatArray, y: tuple[float, float], log_x: bool, log_y: bool) -> None:
+    """Set the ends of the axes, with the `nodes` of x inside, and their scales; short powers of ten are written out."""
+    x = _around(nodes, log_x)
+    axes.set(xscale="log" if log_x else "linear", yscale="log" if log_y else "linear", xlim=x, ylim=y)
+    for axis, (low, high), log in ((axes.xaxis, x, log_x), (axes.yaxis, y, log_y)):
+        if log and low >= 1e-3 and high < 1e5:
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    if nodes.min() == nodes.max():
+        axes.set_xticks(nodes[:1], [f"{nodes[0]:.4g}"])
+        axes.set_xticks([], minor=True)
+
+
+def spans_decades(values: FloatArray) -> bool:
+    """Tell whether the positive ones of `values` span so much that their axis should be logarithmic."""
+    known = values[np.isfinite(values) & (values > 0)]
+    return bool(known.size) and bool(known.max() > known.min() * 10**DECADES)
+
+
+def _around(nodes: FloatArray, log: bool) -> tuple[float, float]:
+    low, high = float(nodes.min()), float(nodes.max())
+    if log:
+        air = (high / low) ** 0.05 if high > low else 1.5
+        return low / air, high * air
+    air = 0.03 * (high - low) or 0.5 * abs(high) or 0.5
+    return low - air, high + air
+
+
+def _wrap(name: str, room: int) -> str:
+    """Break a long `name` before its options, and cut what is still too long."""
+    stem, options, rest = name.partition("(")
+    lines = [stem, options + rest] if options and len(name) > room else [name]
+    return "\n".join(line if len(line) <= room else line[: room - 1] + "…" for line in lines)
