@@ -183,10 +183,10 @@ class Sideband:
         for name, counts, most in (("n", n, MOST_EVENTS), ("n_out", n_out, MOST_OFF), ("n_sb", n_sb, MOST_OFF)):
             object.__setattr__(self, name, _whole_numbers(name, counts, most))
         _same_shape(n=self.n, n_out=self.n_out, n_sb=self.n_sb)
-        object.__setattr__(self, "zeta", _scale("zeta", zeta, 0.5 / LARGEST_SCALE, 1.0))
+        object.__setattr__(self, "zeta", _scale("zeta", zeta, 0.5 / LARGEST_SCALE, np.inf))
         object.__setattr__(self, "zeta_sb", _scale("zeta_sb", zeta_sb, 1.0 / LARGEST_SCALE, 1.0 / SMALLEST_SCALE))
-        if self.zeta == 1.0:
-            raise ObservationError("zeta = 1: nothing is left outside of the signal region; zeta lies below 1")
+        if self.zeta >= 1.0:
+            raise ObservationError(f"zeta = {self.zeta:g}: the signal region is a part of the whole; zeta lies below 1")
         above = self.n_sb > self.n_out
         if above.any():
             at = int(np.argmax(above))

@@ -327,7 +327,7 @@ def under_the_null(b: ArrayLike, tau: float, thresholds: ArrayLike = (1.0, 2.0, 
 
 
 def _excess(n: NDArray[Any], mu: NDArray[Any]) -> FloatArray:
-    return excess(n.ravel(), mu.ravel()).reshape(n.shape)
+    return excess(n.flatten(), mu.flatten()).reshape(n.shape)
 
 
 def _together(**values: NDArray[Any]) -> tuple[NDArray[Any], ...]:

@@ -166,9 +166,7 @@ class Counter:
         self._bins: list[NDArray[np.int64]] = []
         self._failures: dict[tuple[int, int], list[Failure]] = {}
 
-    def add(
-        self, columns: Sequence[int], cell: int, told: Told, weights: NDArray[np.int64], block: int = 0
-    ) -> None:
+    def add(self, columns: Sequence[int], cell: int, told: Told, weights: NDArray[np.int64], block: int = 0) -> None:
         """Count the limits of some columns.
 
         Parameters

@@ -138,6 +138,33 @@ def test_an_experiment_refuses_values_too(value):
     assert refused.value.option == "assumed_over_true"
 
 
+def test_an_option_that_a_method_cannot_have_is_refused_with_the_reason():
+    # Narsky (2000), Section 2.1: the priors 1/(s+b)^m are not defined for an uncertain background
+    with pytest.raises(registry.OptionError) as refused:
+        registry.method("bayes_uncertain_background", {"prior_exponent": 0.5})
+    assert refused.value.option == "prior_exponent"
+    assert str(refused.value).startswith("prior_exponent = 0.5: the priors 1/(s+b)^m are not defined for an uncertain")
+    assert "refuses" not in str(refused.value)
+    with pytest.raises(registry.OptionError, match=r"prior_exponant: unknown option of bayes_uncertain_background"):
+        registry.method("bayes_uncertain_background", {"prior_exponant": 0.5})
+
+
+def test_another_distribution_may_give_reasons_too(plugins):
+    file = plugins / "strange_plugins.py"
+    file.write_text(
+        file.read_text()
+        + "\n\n@dataclass(frozen=True)\nclass Picky(TooLow):\n"
+        + "    by: float = 0.0\n    refuses = {'by': 'it is what it is', 'gone': 'it is called by now'}\n"
+    )
+    points = plugins / "strange-1.0.dist-info" / "entry_points.txt"
+    points.write_text(points.read_text().replace("too_low =", "picky = strange_plugins:Picky\ntoo_low ="))
+    assert registry.method("picky").by == 0.0
+    for option, reason in (("by", "it is what it is"), ("gone", "it is called by now")):
+        with pytest.raises(registry.OptionError) as refused:
+            registry.method("picky", {option: 2})
+        assert (refused.value.option, str(refused.value)) == (option, f"{option} = 2: {reason}")
+
+
 def test_what_the_contract_says_of_a_method_is_no_option():
     with pytest.raises(registry.OptionError, match="promises: unknown option of classical"):
         registry.method("classical", {"promises": "at_least"})

@@ -92,7 +92,7 @@ def test_several_studies_stand_in_one_file(tmp_path):
         ("seed: 1999", "seed: -1", "study.yaml:8:1: seed: -1: input should be greater than or equal to 0"),
         ("seed: 1999", "seed: 1999\nseed: 4", "study.yaml:9:1: seed: the key stands twice"),
         ("{n: 3, b: 1}", "{n: -3, b: 1}", "study.yaml:9:1: observed: n = -3: a count of events is a whole number >= 0"),
-        ("{n: 3, b: 1}", "{n: 3}", "observed: an observation of counting is given by n and b, not by n"),
+        ("{n: 3, b: 1}", "{n: 3}", "observed: an observation of counting is given by n, b and, if b is uncertain, b_error, not by n"),
         ("name: good", "name: good.lock", "names that end in .lock are those of locks"),
         ("label: fc98", 'label: "a\\tb"', "a label is printable text"),
         ("[0.95, 0.90]", "[0.9999999999999]", "cl.0: 0.9999999999999: a confidence level lies in [0.5, 1)"),
@@ -127,7 +127,9 @@ def test_a_method_that_cannot_read_the_experiment_is_refused(plugins):
     )
     entry_points = plugins / "strange-1.0.dist-info" / "entry_points.txt"
     entry_points.write_text(entry_points.read_text().replace("too_low =", "deaf = strange_plugins:Deaf\ntoo_low ="))
-    with pytest.raises(StudyError, match=r"methods\.0: deaf reads Other but the experiment counting gives Counts"):
+    with pytest.raises(
+        StudyError, match=r"methods\.0: deaf reads Other but not UncertainCounts, Counts, which the exp"
+    ):
         study_of(
             {
                 "name": "x",
@@ -196,3 +198,93 @@ def test_seed_and_options_make_other_toys(small_study):
     options = {"name": "counting", "options": {"assumed_over_true": 1.1}}
     assert len({first(), first(seed=2000), first(experiment=options)}) == 3
     assert first(methods=["zech"], cl=0.99, n_toys=1000) == first()
+
+
+# views
+
+
+def on_off(small_study, *methods):
+    return small_study(experiment="on_off", methods=list(methods), cl=0.9)
+
+
+def reads(study):
+    experiment = study.experiment.build()
+    return [experiment.gives[spec.view_of(experiment)].__name__ for spec in study.methods]
+
+
+def test_a_method_reads_the_richest_view_it_can_unless_told(small_study):
+    study = on_off(
+        small_study,
+        "q_mu",
+        {"name": "q_mu", "view": "Counts"},
+        "bayes_uncertain_background",
+        {"name": "bayes_uncertain_background", "view": "UncertainCounts"},
+        "cls",
+        {"name": "cls", "view": "Counts"},
+    )
+    assert reads(study) == ["OnOff", "Counts", "OnOff", "UncertainCounts", "Counts", "Counts"]
+
+
+def test_the_view_stands_in_the_label(small_study):
+    study = on_off(
+        small_study,
+        {"name": "q_mu", "view": "Counts"},
+        {"name": "q_mu", "view": "Counts", "options": {"procedure": "clsb"}},
+        {"name": "q_mu", "view": "Counts", "label": "plugged in"},
+        "q_mu",
+    )
+    assert [spec.label for spec in study.methods] == [
+        "q_mu(Counts)",
+        "q_mu(procedure=clsb, Counts)",
+        "plugged in",
+        "q_mu",
+    ]
+
+
+def test_the_same_method_on_two_views_is_two_columns_with_the_same_toys(small_study):
+    study = on_off(small_study, "q_mu", {"name": "q_mu", "view": "Counts"})
+    assert [column.key for column in study.columns] == [("q_mu", 0.9), ("q_mu(Counts)", 0.9)]
+    alone = on_off(small_study, "q_mu")
+    (first,), (again,) = (each.source.blocks(1.0, 1.0, 0, 1) for each in (study, alone))
+    assert first.integers(2**63) == again.integers(2**63)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (
+            {"name": "cls", "view": "Count"},
+            "methods.0.view: Count: unknown view of OnOffCounting, did you mean 'Counts'?",
+        ),
+        (
+            {"name": "cls", "view": "Sideband"},
+            "methods.0: cls(Sideband) reads Counts but not Sideband, which the experiment",
+        ),
+        (
+            {"name": "cls", "view": "OnOff"},
+            "methods.0: cls(OnOff) reads Counts but not OnOff, which the experiment gives",
+        ),
+        ({"name": "cls", "view": 3}, "methods.0.view: 3: input should be a valid string"),
+    ],
+)
+def test_a_view_that_is_not_given_or_not_read_is_refused(small_study, method, message):
+    with pytest.raises(StudyError) as refused:
+        on_off(small_study, method)
+    assert message in str(refused.value)
+
+
+def test_the_view_is_refused_with_its_place_in_the_file(tmp_path):
+    told = refusal(tmp_path, GOOD.replace("label: fc98", "view: OnOf"))
+    assert told.startswith("study.yaml:3:")
+    assert "OnOf: unknown view of Counting" in told
+
+
+def test_no_promise_is_held_to_where_an_estimated_background_passes_for_known(small_study):
+    def promises(study):
+        return [spec.promise_on(study.experiment.build()) for spec in study.methods]
+
+    methods = ["cls", "bayes_jeffreys", {"name": "q_mu"}]
+    assert promises(small_study(methods=methods)) == ["at_least", "nothing", "asymptotic"]
+    assert promises(small_study(methods=methods, experiment="on_off")) == ["nothing", "nothing", "asymptotic"]
+    known_with_error = {"name": "counting", "options": {"relative_b_error": 0.1}}
+    assert promises(small_study(methods=["cls"], experiment=known_with_error)) == ["nothing"]

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import special
 
-from covsvc.contracts import Counts, Experiment, Status
+from covsvc.contracts import Counts, Enumerable, Experiment, Status
 from covsvc.engine.exact import chances_of
 from covsvc.engine.observation import set_limit
 from covsvc.engine.work import Tables, enumerable, make_tables, order_of
@@ -52,7 +52,7 @@ def expect(study: Study, tables: Mapping[float, Tables] | None = None) -> xr.Dat
             known = _known(column, experiment, b)
             asimov[place] = asimov_of(column, known)
             if study.observed and known is not None:
-                observed[place] = _observed(column, experiment, {**study.observed, "b": b})
+                observed[place] = _observed(column, experiment, {**study.observed, "b": known.b})
     dims = ("limit_method", "cl", "b", "n_sigma")
     units = {"units": "events"}
     coords = {**study.axes, "n_sigma": list(N_SIGMA)}
@@ -122,9 +122,14 @@ def _quantiles(study: Study, b: float, tables: Tables) -> NDArray[np.float64]:
 
 
 def _known(column: Column, experiment: Experiment, b: float) -> Counts | None:
-    """Return an observation of a background that is known to be b; None if the column reads anything else."""
-    view = experiment.gives[column.spec.view_of(experiment)]
-    return Counts(0, b) if view is Counts and Counts not in getattr(experiment, "plugs_in", ()) else None
+    """Return no event over the background that an analyst takes for known if it is b; None if he knows of an error."""
+    view = column.spec.view_of(experiment)
+    if experiment.gives[view] is not Counts or Counts in getattr(experiment, "plugs_in", ()):
+        return None
+    if not isinstance(experiment, Enumerable):
+        return None
+    seen: Counts = experiment.views((np.zeros(1, np.int64),), b)[view]
+    return seen
 
 
 def _observed(column: Column, experiment: Experiment, data: dict[str, Any]) -> float:

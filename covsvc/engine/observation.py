@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from covsvc.contracts import Experiment, LimitMethod, Limits, Status, one_sided
+from covsvc.contracts import Counts, Experiment, LimitMethod, Limits, Status, UncertainCounts, one_sided
 from covsvc.engine.exact import Coverage
 from covsvc.engine.work import Table, Tables, enumerable, limits_of, make_tables, tables_of
 from covsvc.study import HIGHEST, Column, Row, Study, rounded
@@ -39,6 +39,7 @@ def observe(study: Study, maps: xr.Dataset | None = None, *, coverage: bool = Tr
         return []
     experiment = study.experiment.build()
     views = experiment.observe(study.observed)
+    uncertain = any(isinstance(each, UncertainCounts) and np.any(np.asarray(each.b_error) > 0) for each in views)
     found = []
     for column in study.columns:
         method, view = column.spec.build(), column.spec.view_of(experiment)
@@ -48,7 +49,7 @@ def observe(study: Study, maps: xr.Dataset | None = None, *, coverage: bool = Tr
             "cl": column.cl,
             "sided": method.sided,
             "reads": type(views[view]).__name__,
-            "plugged_in": type(views[view]) in getattr(experiment, "plugs_in", ()),
+            "plugged_in": type(views[view]) is Counts and uncertain,
             **study.observed,
             "lower": float(limit.lower[0]),
             "upper": float(limit.upper[0]),

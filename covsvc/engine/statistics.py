@@ -23,14 +23,15 @@ _HIGHEST = 12.0
 def statistics_of(study: Study) -> xr.Dataset | None:
     """Return the distributions of the test statistics of the true signal in a cell of few events of a study.
 
-    The smallest b > 0 of the grid and its smallest signal of two events or more: where asymptotic formulae are tried.
+    The smallest b > 0 of the grid and its smallest signal of three events or more: where asymptotic formulae are tried.
 
     Returns
     -------
     xarray.Dataset or None
         Over (statistic, q): survival, the exact P(Q >= q) at the true signal, and asymptotic, the same by Wilks
         (q_mu: half a chi-square of one degree of freedom; t: a whole one) and from the Asimov data set (q_mu_tilde);
-        attributes s_true, b, and tau, NaN where the background is known. None where outcomes are not enumerated.
+        attributes s_true, b, and tau, NaN where the background is known. None where b is known with an error, or the
+        outcomes are too many.
 
     References
     ----------
@@ -40,11 +41,16 @@ def statistics_of(study: Study) -> xr.Dataset | None:
     positive = [s for s in study.s_true if s > 0]
     if not positive or not hasattr(experiment, "counts"):
         return None
-    s = next((value for value in positive if value >= 2), positive[-1])
+    s = next((value for value in positive if value >= 3), positive[-1])
     b = next((value for value in study.b if value > 0), 0.0)
     runs = enumerable(experiment).counts(s, b)
     on_off = OnOff in experiment.gives
-    if runs is None or len(runs) != 1 + on_off or np.prod([len(run.probability) for run in runs]) > MOST_OUTCOMES // 10:
+    if (
+        runs is None
+        or np.isnan(runs[0].mean)
+        or len(runs) != 1 + on_off
+        or np.prod([len(run.probability) for run in runs]) > MOST_OUTCOMES // 10
+    ):
         return None
     tau = float(experiment.tau) if on_off else np.nan  # type: ignore[attr-defined]
     counts = grid_of([run.first for run in runs], [len(run.probability) for run in runs])

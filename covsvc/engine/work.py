@@ -12,7 +12,7 @@ import numpy as np
 
 from covsvc.contracts import Enumerable, Experiment, IntArray, LimitMethod, Limits, grid_of
 from covsvc.engine.exact import Coverage, chances_of
-from covsvc.errors import ObservationError, TaskError
+from covsvc.errors import TaskError
 from covsvc.kernels.outcomes import sum_outcomes
 from covsvc.study import Column, Row, Study, Task
 from covsvc.tally import EXACT, WORST, Counter, ExactTally, Tally, Told
@@ -97,13 +97,13 @@ def make_tables(row: Row) -> Tables:
     """Set the limits of all columns on every outcome that the cells of `row` can have."""
     begun = time.thread_time()
     experiment = row.source.experiment.build()
-    box = _box(experiment, row)
+    box = box_of(experiment, row)
     failed: dict[tuple[str, float], str] = {}
     if box is None:
         return Tables(None, failed, 0.0)
     try:
         views = experiment.views(grid_of(*box), row.b)  # type: ignore[attr-defined]
-    except ObservationError as error:  # counts or backgrounds beyond what an observation may hold
+    except Exception as error:  # an experiment may raise anything: the columns are recorded as failed
         failed = {column.key: f"{type(error).__name__}: {error}" for column in row.columns}
         return Tables(None, failed, time.thread_time() - begun)
     columns, found = [], []
@@ -216,6 +216,22 @@ def limits_of(method: LimitMethod, observed: Any, cl: float) -> Limits:
     return limits
 
 
+def some_outcomes(
+    experiment: Enumerable, box: tuple[tuple[int, ...], tuple[int, ...]], b: float, most: int
+) -> tuple[Any, ...]:
+    """Return the views of at most so many outcomes of a box, evenly spread.
+
+    Raises
+    ------
+    ObservationError
+        If one of them is beyond what an observation can hold.
+    """
+    first, shape = box
+    number = math.prod(shape)
+    chosen = np.unravel_index(np.linspace(0, number - 1, min(number, most)).astype(np.int64), shape)
+    return experiment.views([start + counts for start, counts in zip(first, chosen, strict=True)], b)
+
+
 def try_limits(method: LimitMethod, observed: Any, cl: float) -> Limits | str:
     """Return the limits of `method`, or why it has none."""
     try:
@@ -228,7 +244,7 @@ def _ends_of(row: Row) -> tuple[float, float]:
     return row.reach or (row.s_true[0], row.s_true[-1])
 
 
-def _box(experiment: Experiment, row: Row) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+def box_of(experiment: Experiment, row: Row) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """Return the smallest value and the number of values of each count; None where there are too many outcomes."""
     if not isinstance(experiment, Enumerable):
         return None

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from scipy import special
 
-from covsvc.contracts import Counts, FloatArray, IntArray, Run, UncertainCounts, outcomes_of
+from covsvc.contracts import MOST_EVENTS, Counts, FloatArray, IntArray, Run, UncertainCounts, outcomes_of
 from covsvc.errors import ObservationError
 from covsvc.kernels.mixtures import mixed_pmf_plus_signal, mixed_support
 from covsvc.kernels.poisson import TAIL, poisson_run
@@ -68,6 +68,12 @@ class Counting:
     def draw(self, s_true: float, b: float, size: int, rng: np.random.Generator) -> tuple[IntArray, ...]:
         """Draw n, and the off count on which the estimate rests, of `size` toys."""
         if self.relative_b_error and self.fluctuates == "b":
+            highest = mixed_support(s_true, b, self.relative_b_error * b, self.shape, TAIL)[1]
+            if highest > MOST_EVENTS:
+                raise ObservationError(
+                    f"b = {b:g} with relative_b_error = {self.relative_b_error:g}: up to {highest:,} events may come, "
+                    f"more than {MOST_EVENTS:,}; take a smaller b"
+                )
             return (rng.poisson(s_true + self._backgrounds(b, size, rng), size),)
         n = rng.poisson(s_true + b, size)
         return (n, rng.poisson(self._off, size)) if self.relative_b_error else (n,)
@@ -128,8 +134,9 @@ class Counting:
         return _above_zero(b, self.relative_b_error, size, rng)
 
     def _told(self, n: IntArray, b: Any, b_error: Any, plugged_in: Any) -> tuple[Any, ...]:
-        scale = self.assumed_over_true
-        return UncertainCounts(n, scale * b, scale * b_error, self.shape), Counts(n, scale * plugged_in)
+        # no analyst believes in more than can be observed; only huge backgrounds with huge errors are that uncertain
+        told = [np.minimum(self.assumed_over_true * value, MOST_EVENTS) for value in (b, b_error, plugged_in)]
+        return UncertainCounts(n, told[0], told[1], self.shape), Counts(n, told[2])
 
 
 def _above_zero(b: float, relative_error: float, size: int, rng: np.random.Generator) -> FloatArray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from covsvc.contracts import (
     LARGEST_SCALE,
+    MOST_EVENTS,
     SMALLEST_SCALE,
     Counts,
     FloatArray,
@@ -72,7 +73,8 @@ class OnOffCounting:
         """Return n_on and n_off as the analyst may read them."""
         n_on, n_off = counts
         if self.shape == "gamma":
-            known = UncertainCounts(n_on, (n_off + 1) / self.tau, np.sqrt(n_off + 1.0) / self.tau)
+            mean = np.minimum((n_off + 1) / self.tau, MOST_EVENTS)
+            known = UncertainCounts(n_on, mean, np.sqrt(n_off + 1.0) / self.tau)
         else:
             error = np.sqrt(np.maximum(n_off, 1)) / self.tau
             known = UncertainCounts(n_on, n_off / self.tau, error, self.shape)

@@ -364,8 +364,7 @@ def mixed_support(s: float, b: float, b_error: float, shape: str, tail: float) -
     if width == 0.0:
         lo, hi = support(s + b, tail)
         return int(lo), int(hi)
-    if s == 0.0:
-        return _mixed_ends(b, width, gaussian, tail)
+    # of each of the two half the tail, without signal too: the ends never fall as s rises
     signal_lo, signal_hi = support(s, 0.5 * tail)
     lo, hi = _mixed_ends(b, width, gaussian, 0.5 * tail)
     return int(signal_lo) + lo, int(signal_hi) + hi

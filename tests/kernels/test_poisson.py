@@ -10,7 +10,19 @@ import mpmath
 import numpy as np
 import pytest
 
-from covsvc.kernels.poisson import deviance, mean_lower, mean_upper, outside, pmf, pmf_run, support, truncated_upper
+from covsvc.kernels.poisson import (
+    TAIL,
+    deviance,
+    mean_lower,
+    mean_upper,
+    outside,
+    pmf,
+    pmf_run,
+    poisson_run,
+    poisson_runs,
+    support,
+    truncated_upper,
+)
 
 EPS = 2.0**-52
 MEANS = (1e-6, 0.3, 1.0, 7.5, 100.0, 3000.0, 1e5)
@@ -169,6 +181,40 @@ def test_beyond_each_end_of_the_support_less_than_the_tail_is_left_and_no_count_
 
 def test_the_support_of_mean_zero_is_zero():
     assert support(0.0, 1e-15) == (0, 0)
+
+
+@pytest.mark.parametrize("nu", [0.0, 1e-300, 1e-3, 0.999, 15.5, 1234.5, 54_321.0])
+def test_an_enumeration_leaves_out_less_than_its_tail_beyond_each_end(nu):
+    first, probability = poisson_run(nu)
+    last = first + len(probability) - 1
+    if nu == 0:
+        assert (first, probability.tolist()) == (0, [1.0])
+        return
+    assert exact_below(first, nu) < TAIL
+    assert exact_above(last, nu) < TAIL
+    for k in np.unique(np.linspace(first, last, 40).astype(int)).tolist():
+        assert relative(probability[k - first], exact_pmf(k, nu)) < 4e-15 + EPS * abs(k - nu), k
+    assert math.fsum(probability) == pytest.approx(1.0, abs=1e-14 + 3 * EPS * math.sqrt(nu))
+
+
+def test_several_enumerations_are_those_of_one_after_the_other():
+    means = np.array([0.0, 3.5, 1e-300, 700.0, 3.5, 12_345.6, 0.2])
+    first, offset, probability = poisson_runs(means)
+    assert (len(first), len(offset), offset[0], offset[-1]) == (7, 8, 0, len(probability))
+    for i, nu in enumerate(means.tolist()):
+        lo, alone = poisson_run(nu)
+        assert first[i] == lo
+        assert probability[offset[i] : offset[i + 1]].tobytes() == alone.tobytes()
+    assert [len(part) for part in poisson_runs(np.zeros(0))] == [0, 1, 0]
+
+
+def test_the_ends_of_an_enumeration_never_fall_with_the_mean():
+    # a table made for the smallest and the largest mean holds all between
+    rng = np.random.default_rng(5)
+    means = np.sort(np.concatenate([rng.uniform(0, 60, 4000), 10 ** rng.uniform(-6, 5, 2000)]))
+    first, offset, _ = poisson_runs(means)
+    assert (np.diff(first) >= 0).all()
+    assert (np.diff(first + np.diff(offset)) >= 0).all()
 
 
 @pytest.mark.parametrize(("n", "upper"), [(0, 2.30), (1, 3.89), (2, 5.32), (3, 6.68), (10, 15.41)])
