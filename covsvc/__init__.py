@@ -15,6 +15,7 @@ from covsvc.version import __version__
 if TYPE_CHECKING:
     from covsvc.api import (
         exact_coverage,
+        expected_limits,
         judge,
         limits,
         load_studies,
@@ -25,13 +26,17 @@ if TYPE_CHECKING:
         worst_coverage,
         write_report,
     )
-    from covsvc.contracts import Counts, Limits, Status
+    from covsvc.contracts import Counts, Limits, OnOff, Sideband, Status, UncertainCounts
 
 _HOME = {
     "Counts": "covsvc.contracts",
     "Limits": "covsvc.contracts",
+    "OnOff": "covsvc.contracts",
+    "Sideband": "covsvc.contracts",
     "Status": "covsvc.contracts",
+    "UncertainCounts": "covsvc.contracts",
     "exact_coverage": "covsvc.api",
+    "expected_limits": "covsvc.api",
     "judge": "covsvc.api",
     "limits": "covsvc.api",
     "load_studies": "covsvc.api",
@@ -46,15 +51,20 @@ _HOME = {
 __all__ = [
     "Counts",
     "Limits",
+    "OnOff",
+    "Sideband",
     "Status",
+    "UncertainCounts",
     "__version__",
     "exact_coverage",
+    "expected_limits",
     "judge",
     "limits",
     "load_studies",
     "load_study",
     "open_cube",
     "run",
+    "significance",
     "summarize",
     "worst_coverage",
     "write_report",
@@ -63,6 +73,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # names arrive when they are used, so that `covsvc --help` need not wait for numba and xarray
+    if name == "significance":
+        return importlib.import_module("covsvc.significance")
     if name not in _HOME:
         raise AttributeError(f"module 'covsvc' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name]), name)

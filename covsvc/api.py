@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,19 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from covsvc import registry
-from covsvc.contracts import Limits
+from covsvc import registry, significance
+from covsvc.contracts import Counts, FloatArray, Limits, OnOff, Sideband
+from covsvc.data_file import Point, read_scan
 from covsvc.engine.clusters import connect
-from covsvc.engine.exact import Worst, find_worst
+from covsvc.engine.cost import cost_at
+from covsvc.engine.exact import Worst
 from covsvc.engine.execute import execute
-from covsvc.engine.observation import draw_curves, observe
+from covsvc.engine.expected import N_SIGMA, expect, expect_there
+from covsvc.engine.likeness import likenesses
+from covsvc.engine.observation import coverage_of, draw_curves, observe
+from covsvc.engine.statistics import statistics_of
 from covsvc.engine.warm_up import run_kernels
-from covsvc.engine.work import Tables, limits_of, make_tables, run_task, sum_exactly
+from covsvc.engine.work import Table, Tables, limits_of, make_tables, run_task, sum_exactly, tables_of
 from covsvc.errors import ObservationError, StoreError, StudyError
 from covsvc.maps import summarize
 from covsvc.store.repository import Ledger, compare, driver_of, open_cube, open_ledger, stored_studies
@@ -30,9 +35,9 @@ from covsvc.study import (
     Column,
     ExperimentSpec,
     MethodSpec,
+    RefusedStudy,
     Row,
     Study,
-    Task,
     ToySource,
     confidence_level,
     rounded,
@@ -49,6 +54,7 @@ __all__ = [
     "describe",
     "draw_curves",
     "exact_coverage",
+    "expected_limits",
     "judge",
     "limits",
     "limits_on",
@@ -58,14 +64,19 @@ __all__ = [
     "observe",
     "open_cube",
     "plan",
+    "read_scan",
     "readers_of",
     "remainder",
+    "rows_of_scan",
     "run",
+    "scan_limits",
+    "significances_on",
     "status",
     "stored_studies",
     "summarize",
     "worst_coverage",
     "write_report",
+    "write_scan",
 ]
 
 STORE = "coverage-cubes"
@@ -165,7 +176,7 @@ def exact_coverage(
     values = np.empty((len(backgrounds), len(signals), len(EXACT)))
     for index, background in enumerate(backgrounds):
         row = _row(column, _experiment_spec(experiment_name, experiment), background, tuple(sorted(set(signals))))
-        found = sum_exactly(row, _tables(row), search=False)
+        found = sum_exactly(row, Tables(_table(row), {}, 0.0), search=False)
         values[index] = found.values[0][np.searchsorted(row.s_true, signals)]
     names = [name.removeprefix("exact_") for name in EXACT]
     return xr.Dataset(
@@ -223,9 +234,69 @@ def worst_coverage(
     if low > high:
         raise StudyError(f"s_min = {low:g} is above s_max = {high:g}")
     row = _row(column, _experiment_spec(experiment_name, experiment), background, (low, high))
-    (table,) = _tables(row).of
-    experiment_there = row.source.experiment.build()
-    return find_worst(experiment_there, table.view, table.first, table.limits(), row.b, high, low)
+    return coverage_of(_table(row), row.source.experiment.build()).worst(low, high)
+
+
+def expected_limits(
+    limit_method: str,
+    experiment_name: str,
+    /,
+    *,
+    b: ArrayLike,
+    cl: float,
+    method: Options | None = None,
+    experiment: Options | None = None,
+) -> xr.Dataset:
+    """Return the median and the +-1 and +-2 sigma bands of one method's upper limits if there is no signal.
+
+    Parameters
+    ----------
+    limit_method, experiment_name : str
+        Names of an installed method and of an experiment whose outcomes can be enumerated.
+    b : array_like of float
+        True backgrounds, expected events.
+    cl : float
+        Confidence level, in [0.5, 1).
+    method, experiment : dict, optional
+        Options of the method and of the experiment.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over (b, n_sigma): expected, from the exact distribution of the limits; asimov, from the counts that b
+        predicts, NaN for methods that have no such form.
+
+    Raises
+    ------
+    StudyError
+        If a name, an option or a value is refused, or the experiment cannot be enumerated.
+
+    Examples
+    --------
+    >>> import covsvc
+    >>> covsvc.expected_limits("cls", "counting", b=[0.3], cl=0.95).expected.values.round(4).tolist()
+    [[2.9957, 2.9957, 2.9957, 4.4894, 6.0007]]
+    """
+    column = Column(_method_spec(limit_method, method), confidence_level(cl))
+    backgrounds = sorted(set(_grid("b", b)))
+    spec = _experiment_spec(experiment_name, experiment)
+    study = study_of(
+        {
+            "name": "expected",
+            "experiment": spec,
+            "methods": [column.spec],
+            "cl": column.cl,
+            "s_true": 0.0,
+            "b": backgrounds,
+            "n_toys": 1,
+            "toys_per_block": 1,
+            "seed": 0,
+        }
+    )
+    _table(_row(column, spec, backgrounds[0], (0.0,)))
+    found = expect(study).isel(limit_method=0, cl=0, drop=True)
+    attrs = {"limit_method": limit_method, "cl": cl, "experiment": experiment_name}
+    return found[["expected", "asimov"]].drop_attrs(deep=False).assign_attrs(attrs)
 
 
 def load_study(source: str | Path | Mapping[str, Any]) -> Study:
@@ -390,16 +461,8 @@ def plan(
         again; seconds (expected, on `n_workers`), memory_mb of the driver and of a worker, smallest_deficit by cl.
     """
     left = remainder(study, store, task_toys=task_toys)
-    row = Row(study.source, study.columns, study.b[-1], study.s_true)
     run_kernels()
-    begun = time.perf_counter()
-    tables = make_tables(row)
-    sum_exactly(row, tables)
-    exact_seconds = time.perf_counter() - begun
-    sample = Task(study.source, study.columns, row.b, study.s_true[-1:], 0, min(20, study.n_blocks))
-    begun = time.perf_counter()
-    run_task(sample, tables)
-    toy_seconds = (time.perf_counter() - begun) / sample.toys
+    cost = cost_at(study, study.b[-1])
     cell_mb = len(study.columns) * (1024 * 8 * 3 + study.n_blocks * 9) / 1e6
     return {
         "study": study.name,
@@ -411,11 +474,11 @@ def plan(
         "exact_rows": left.exact_rows,
         "already_stored": left.stored,
         "new_columns": left.new_columns,
-        "seconds": (left.toys * toy_seconds + left.exact_rows * exact_seconds) / n_workers,
+        "seconds": (left.toys * cost.toy_seconds + left.exact_rows * cost.exact_seconds) / n_workers,
         "n_workers": n_workers,
         "memory_mb": {
             "driver": round(250 + study.cells * cell_mb),
-            "worker": round(250 + study.toys_per_block * 16 / 1e6),
+            "worker": round(250 + study.toys_per_block * 16 / 1e6 + cost.outcomes * len(study.columns) * 50 / 1e6),
         },
         "smallest_deficit": {
             f"{cl:.12g}": smallest_deficit(study.n_toys, cl, study.cells * len(study.columns)) for cl in study.cl
@@ -430,6 +493,8 @@ def limits_on(
     cl: list[float],
     *,
     s_max: float | None = None,
+    options: Options | None = None,
+    expected: bool = False,
 ) -> list[dict[str, Any]]:
     """Set the limits of several methods on one observation.
 
@@ -440,21 +505,31 @@ def limits_on(
     observed : dict
         Real data.
     methods : list of dict
-        name and options of each.
+        name, options and view of each.
     cl : list of float
     s_max : float, optional
         Add the exact coverage of each method there, its worst case searched up to here, expected events.
+    options : dict, optional
+        Of the experiment.
+    expected : bool
+        Add the expected limits.
 
     Returns
     -------
     list of dict
-        As `observe` gives it.
+        As `observe` gives it, and as `expect_there` does.
     """
-    registry.experiment(experiment).observe(dict(observed))
-    study = study_of(
+    registry.experiment(experiment, options).observe(dict(observed))
+    wanted = "expected limits are" if expected else "coverage is" if s_max is not None else ""
+    if wanted and observed.get("b_error") and "relative_b_error" not in (options or {}):
+        raise ObservationError(
+            f"b_error = {observed['b_error']:g} at b = {observed['b']:g}: {wanted} known where the error is 0.001 to 1 "
+            "times b"
+        )
+    study = _observation(
         {
             "name": "observation",
-            "experiment": experiment,
+            "experiment": {"name": experiment, "options": dict(options or {})},
             "methods": methods,
             "cl": [confidence_level(level) for level in cl],
             "s_true": [0.0, *([s_max] if s_max else [])],
@@ -465,7 +540,115 @@ def limits_on(
             "observed": dict(observed),
         }
     )
-    return observe(study, coverage=s_max is not None)
+    found = observe(study, coverage=s_max is not None)
+    if expected:
+        found = [row | there for row, there in zip(found, expect_there(study), strict=True)]
+    return found
+
+
+def _observation(given: dict[str, Any]) -> Study:
+    """Return a study of one observation; what is refused is named as it was given, not by its place in a study."""
+    try:
+        return study_of(given)
+    except RefusedStudy as error:
+        reasons = [message.removeprefix(".".join(map(str, path)) + ": ") for path, message in error.reasons]
+        raise StudyError("\n".join(reasons)) from None
+
+
+def significances_on(experiment: str, observed: Mapping[str, Any], options: Options | None = None) -> dict[str, float]:
+    """Return the significance of a signal in real data by every definition that they allow, in standard deviations."""
+    views = registry.experiment(experiment, options).observe(dict(observed))
+    counted_off = any(isinstance(view, OnOff) for view in views)
+    found: dict[str, float] = {}
+    for view in views:
+        if isinstance(view, Sideband | OnOff if counted_off else Counts):
+            for name, value in significance.of(view).items():
+                found.setdefault(name, float(value[0]))
+    return found
+
+
+def scan_limits(
+    parameter: str,
+    points: Sequence[Point],
+    methods: list[dict[str, Any]],
+    cl: float,
+    *,
+    quantity: str = "limit",
+    progress: Callable[[str], None] | None = None,
+) -> xr.Dataset:
+    """Set limits over a model parameter, with the expected ones.
+
+    Parameters
+    ----------
+    parameter : str
+        Its name.
+    points : sequence of Point
+        From `read_scan`.
+    methods : list of dict
+        name, options and view of each.
+    cl : float
+    quantity : str
+        What events times scale are.
+    progress : callable, optional
+        Is told of each point.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over (point, limit_method): observed, the upper end, and its status; over (point, limit_method, n_sigma):
+        expected and asimov; in units of the quantity.
+    """
+    rows = []
+    for index, point in enumerate(points, 1):
+        at = point.observed
+        found = limits_on(at.experiment, at.data, methods, [cl], options=at.options, expected=True)
+        rows.append(found)
+        if progress is not None:
+            progress(f"{parameter} = {point.parameter:g} ({index}/{len(points)})")
+    scales = np.array([point.scale for point in points])
+
+    def over(name: str) -> FloatArray:
+        values = np.array([[each[name] for each in row] for row in rows], np.float64)
+        return np.asarray(values * scales.reshape(-1, *[1] * (values.ndim - 1)))
+
+    here, bands = ("point", "limit_method"), ("point", "limit_method", "n_sigma")
+    return xr.Dataset(
+        {
+            "observed": (here, over("upper")),
+            "status": (here, np.array([[each["status"] for each in row] for row in rows])),
+            "expected": (bands, over("expected")),
+            "asimov": (bands, over("asimov")),
+        },
+        coords={
+            "parameter": ("point", [point.parameter for point in points]),
+            "limit_method": [each["limit_method"] for each in rows[0]],
+            "n_sigma": list(N_SIGMA),
+        },
+        attrs={"parameter_name": parameter, "quantity_name": quantity, "cl": cl},
+    )
+
+
+def rows_of_scan(scan: xr.Dataset) -> list[dict[str, Any]]:
+    """Return a scan as rows: limit_method, parameter, observed, status, expected and asimov at -2 to 2 sigma."""
+    return [
+        {
+            "limit_method": label,
+            "parameter": float(at["parameter"]),
+            "observed": float(at["observed"]),
+            "status": str(at["status"].item()),
+            "expected": at["expected"].values.tolist(),
+            "asimov": at["asimov"].values.tolist(),
+        }
+        for label in scan["limit_method"].values.tolist()
+        for at in (scan.sel(limit_method=label).isel(point=index) for index in range(scan.sizes["point"]))
+    ]
+
+
+def write_scan(scan: xr.Dataset, path: str | Path) -> Path:
+    """Draw the limit plot of a scan: PNG, SVG or PDF, by the suffix of `path`."""
+    from covsvc.report import write_scan as write
+
+    return write(scan, Path(path))
 
 
 def readers_of(experiment: str) -> list[dict[str, Any]]:
@@ -494,7 +677,7 @@ def describe(kind: str) -> list[dict[str, Any]]:
                 "reads": [each.__name__ for each in plugin.reads],
             }
         else:
-            told |= {"gives": [each.__name__ for each in plugin.gives], "enumerable": hasattr(plugin, "outcomes")}
+            told |= {"gives": [each.__name__ for each in plugin.gives], "enumerable": hasattr(plugin, "counts")}
         found.append(told)
     return found
 
@@ -557,8 +740,37 @@ def write_report(
 
     study = study_of(json.loads(cube.attrs["study"]))
     maps = maps_of(cube) if maps is None else maps
+    tables = tables_of(study)
     return write_page(
-        maps, judge(maps).as_dict(), Path(folder), observe(study, maps), progress, curves=draw_curves(study)
+        maps,
+        judge(maps).as_dict(),
+        Path(folder),
+        observe(study, maps),
+        progress,
+        curves=draw_curves(study, tables),
+        expected=expect(study, tables) if any(made.table for made in tables.values()) else None,
+        null=_under_the_null(study),
+        statistics=statistics_of(study),
+        notes=likenesses(study),
+    )
+
+
+def _under_the_null(study: Study) -> xr.Dataset | None:
+    """Return how often a significance is claimed without a signal, where the background is counted off source."""
+    tau = getattr(study.experiment.build(), "tau", None)
+    if tau is None:
+        return None
+    b = np.geomspace(0.1, max(10.0, study.b[-1]), 41)
+    found = significance.under_the_null(b, tau)
+    over = ("threshold", "b")
+    return xr.Dataset(
+        {
+            "p_sideband": (over, found.sideband),
+            "p_whole": (over, found.whole_region),
+            "nominal": ("threshold", found.nominal),
+        },
+        coords={"threshold": found.thresholds, "b": found.b},
+        attrs={"tau": tau},
     )
 
 
@@ -680,14 +892,14 @@ def _row(column: Column, experiment: ExperimentSpec, b: float, s_true: tuple[flo
     return Row(ToySource(experiment, 0, 1), (column,), b, s_true)
 
 
-def _tables(row: Row) -> Tables:
+def _table(row: Row) -> Table:
     """Return the limits of the one column of `row` on all outcomes, or say why there are none."""
     tables = make_tables(row)
     (column,) = row.columns
     if column.key in tables.failed:
         raise StudyError(f"{column.key[0]}: {tables.failed[column.key]}")
-    if not tables.of:
+    if tables.table is None:
         raise StudyError(
             f"{row.source.experiment.name}: its outcomes cannot be enumerated; coverage is known from toys only"
         )
-    return tables
+    return tables.table

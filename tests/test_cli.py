@@ -61,19 +61,6 @@ def test_help_does_not_wait_for_heavy_libraries():
     )
 
 
-# I. Narsky, Nucl. Instrum. Meth. A 450 (2000) 444, Table 1, n = 3 over b = 5.5 at 90 %
-@pytest.mark.parametrize(
-    ("name", "upper"), [("bayes_flat", 3.57), ("bayes_jeffreys", 3.30), ("bayes_reciprocal", 3.06), ("classical", 1.18)]
-)
-def test_limit_prints_table_1_of_narsky(covsvc, name, upper):
-    code, told, _ = covsvc("limit", "--n", 3, "--b", 5.5, "--json")
-    (row,) = (row for row in json.loads(told) if row["limit_method"] == name)
-    assert code == 0
-    assert row["upper"] == pytest.approx(upper, abs=5e-3)
-    _, told, _ = covsvc("limit", "--n", 3, "--b", 5.5, "-m", name)
-    assert f"< {upper:.2f}" in told.replace(f"{row['upper']:.4f}", f"{upper:.2f}")
-
-
 def test_limit_takes_options_levels_and_coverage(covsvc):
     # FC98: (n, b) = (0, 3) at 90 %: raw 0.953, published, monotone in b, 1.08
     arguments = ("-m", "feldman_cousins", "-m", "feldman_cousins,monotone_in_b=true", "--coverage", "--json")
@@ -88,12 +75,12 @@ def test_limit_takes_options_levels_and_coverage(covsvc):
     [
         (("--n", -1, "--b", 3), "n = -1.0: a count of events is a whole number >= 0"),
         (("--n", 3.5, "--b", 3), "n = 3.5: a count of events is a whole number >= 0"),
-        (("--n", "nan", "--b", 3), "n = nan: a count"),
-        (("--n", "inf", "--b", 3), "n = inf: a count"),
+        (("--n", "nan", "--b", 3), "n = nan: must be finite"),
+        (("--n", "inf", "--b", 3), "n = inf: must be finite"),
         (("--n", "three", "--b", 3), "'three' is not a valid float"),
         (("--n", 3, "--b", -1), "b = -1: an expected background is a number of events >= 0"),
-        (("--n", 3, "--b", "nan"), "b = nan: an expected background"),
-        (("--n", 3), "Missing option '--b'"),
+        (("--n", 3, "--b", "nan"), "b = nan: must be finite"),
+        (("--n", 3), "n, b: a count over its expected background"),
         (("--n", 3, "--b", 1, "--cl", 1), "cl = 1.0: a confidence level lies in [0.5, 1)"),
         (("--n", 3, "--b", 1, "--cl", "90%"), "'90%' is not a valid float"),
         (("--n", 3, "--b", 1, "-m", "feldman"), "feldman: unknown method, did you mean 'feldman_cousins'?"),
@@ -213,9 +200,14 @@ def test_methods_and_experiments_are_listed_with_their_options(covsvc):
     told = covsvc("methods")[1]
     assert "feldman_cousins: two-sided interval, promises at_least, reads Counts; options monotone_in_b=False" in told
     assert {each["name"] for each in json.loads(covsvc("methods", "--json")[1])} >= {"classical", "zech"}
-    assert (
-        "counting: gives Counts, coverage is summed exactly; options assumed_over_true=1.0" in covsvc("experiments")[1]
-    )
+    told = covsvc("experiments")[1]
+    assert "counting: gives UncertainCounts, Counts, coverage is summed exactly; options assumed_over_true=1.0" in told
+    assert "on_off: gives Sideband, OnOff, UncertainCounts, Counts, coverage is summed exactly; options tau=1.0" in told
+
+
+def test_help_shows_its_examples_as_they_are_typed(covsvc):
+    assert "\n    covsvc plan study.yaml  " in covsvc("--help")[1]
+    assert "\n    experiment: counting\n" in covsvc("run", "--help")[1]
 
 
 def test_a_reader_that_has_seen_enough_is_no_error():

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from covsvc.errors import ClusterError, CovsvcError, StoreError, StudyError, TaskError
+from covsvc.cli.limit import limit
+from covsvc.cli.printing import AS_JSON, level, new_table, observed_table, print_json, print_table, say
+from covsvc.errors import ClusterError, CovsvcError, StoreError, TaskError
 from covsvc.version import __version__
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from covsvc.api import Progress
     from covsvc.study import Study
 
@@ -34,27 +34,26 @@ STORE = click.option(
     metavar="FOLDER",
     help="Folder of the cubes.",
 )
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 FILE = click.argument("file", type=click.Path(dir_okay=False), metavar="STUDY.yaml")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="covsvc")
 def cli() -> None:
-    r"""Find out which upper limits cover, where, and how strong they are.
+    """Find out which upper limits cover, where, and how strong they are.
 
     A study is a YAML file: an experiment, limit methods, a grid of true signals and backgrounds, a number of toys.
     `run` puts the same toys through every method on a Dask cluster, adds what it learns to a cube in the store and
     prints what came out; `report` draws the cube; `limit` sets limits on one observation.
 
     \b
-      covsvc limit --n 3 --b 5.5                    what do the methods say of 3 events over 5.5?
-      covsvc plan study.yaml                        what would it cost, and what could it show?
-      covsvc run study.yaml --report report         do it; run it again to go on where it stopped
-      covsvc report cleo-tau-mu-gamma               draw what is stored
+      covsvc limit --n 3 --b 5.5              what do the methods say of 3 events?
+      covsvc plan study.yaml                  what would it cost, and show?
+      covsvc run study.yaml --report report   do it; run it again to go on
+      covsvc report cleo-tau-mu-gamma         draw what is stored
 
     Exit codes: 0 passed; 1 a gate failed; 2 usage, study or observation; 3 incomplete; 4 cluster; 130 interrupted.
-    """
+    """  # noqa: D301 - click wants the character itself
 
 
 @cli.command()
@@ -87,7 +86,7 @@ def run(
     retry_failed: bool,
     as_json: bool,
 ) -> None:
-    r"""Compute what is missing of the studies in a file, and say what came out.
+    """Compute what is missing of the studies in a file, and say what came out.
 
     What is stored already is not computed again: stop it with Ctrl-C, or let it be killed, and run it again. More
     toys, values, cl or methods in the file compute only what they add.
@@ -96,14 +95,16 @@ def run(
     A study:
       name: example
       experiment: counting
-      methods: [classical, {name: feldman_cousins, options: {monotone_in_b: true}, label: fc98}]
+      methods:
+        - classical
+        - {name: feldman_cousins, options: {monotone_in_b: true}, label: fc98}
       cl: [0.90, 0.95]
-      s_true: {start: 0, stop: 12, num: 25}    # or a list; spacing: linear | log
+      s_true: {start: 0, stop: 12, num: 25}   # or a list; spacing: linear | log
       b: [0, 1, 2, 3]
-      n_toys: 100000                           # a multiple of toys_per_block (10000)
+      n_toys: 100000                          # a multiple of toys_per_block (10000)
       seed: 1999
-      observed: {n: 3, b: 3}                   # optional: real data, whose limits are shown with their coverage
-    """
+      observed: {n: 3, b: 3}                  # optional: real data, for their limits
+    """  # noqa: D301 - click wants the character itself
     from covsvc import api
 
     studies = api.load_studies(file)
@@ -112,7 +113,7 @@ def run(
     told = []
     for study in studies:
         before = api.remainder(study, store, replace=replace, retry_failed=retry_failed)
-        _say(_announce(study, before))
+        say(_announce(study, before))
         try:
             with _progress(study.name) as progress:
                 cube = api.run(
@@ -125,7 +126,7 @@ def run(
                     progress=progress,
                 )
         except KeyboardInterrupt:
-            _say(f"{study.name}: interrupted. What is done is stored; the same command goes on from there.")
+            say(f"{study.name}: interrupted. What is done is stored; the same command goes on from there.")
             raise click.exceptions.Exit(INTERRUPTED) from None
         maps = api.maps_of(cube)
         observed, verdict = api.observe(study, maps), api.judge(maps)
@@ -147,7 +148,7 @@ def run(
         if not as_json:
             _print_run(study, verdict, observed, page)
     if as_json:
-        _print_json(told)
+        print_json(told)
     if any(each["verdict"]["outcome"] == "undecided" for each in told):
         raise click.exceptions.Exit(INCOMPLETE)
 
@@ -169,7 +170,7 @@ def plan(file: str, store: str, workers: int, as_json: bool) -> None:
 
     plans = [api.plan(study, store, n_workers=workers) for study in api.load_studies(file)]
     if as_json:
-        _print_json(plans)
+        print_json(plans)
         return
     for each in plans:
         deficits = ", ".join(f"{deficit:.2g} at cl {cl}" for cl, deficit in each["smallest_deficit"].items())
@@ -205,12 +206,12 @@ def status(studies: tuple[str, ...], store: str, as_json: bool) -> None:
         except StoreError as error:
             if studies:
                 raise
-            _say(f"covsvc: {error}")
+            say(f"covsvc: {error}")
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     if not found:
-        _say(f"{store}: no studies stored yet; `covsvc run` stores them")
+        say(f"{store}: no studies stored yet; `covsvc run` stores them")
     for each in found:
         click.echo(f"{each['study']}: {each['blocks_done']:,} of {each['blocks']:,} blocks done, {each['toys']:,} toys")
         click.echo(f"  snapshot {each['snapshot']}, {each['written_at']}")
@@ -222,56 +223,6 @@ def status(studies: tuple[str, ...], store: str, as_json: bool) -> None:
             click.echo(
                 f"    {failure['limit_method']} at {failure['cl']:g}: {failure['reason']} ({failure['cells']} cells)"
             )
-
-
-@cli.command()
-@click.option("--n", "n", type=float, required=True, metavar="EVENTS", help="Observed events.")
-@click.option("--b", "b", type=float, required=True, metavar="EVENTS", help="Expected background events.")
-@click.option(
-    "--cl",
-    "levels",
-    type=float,
-    multiple=True,
-    default=(0.90,),
-    show_default=True,
-    help="Confidence level; may be repeated.",
-)
-@click.option(
-    "-m",
-    "--method",
-    "names",
-    multiple=True,
-    metavar="NAME[,OPTION=VALUE]...",
-    help="A limit method with its options; may be repeated; all that read counts unless given.",
-)
-@click.option("--coverage", is_flag=True, help="Add the exact coverage of each method there.")
-@click.option(
-    "--s-max",
-    type=float,
-    default=12.0,
-    show_default=True,
-    metavar="EVENTS",
-    help="With --coverage: the worst case is searched for 0 <= s <= s-max.",
-)
-@AS_JSON
-def limit(
-    n: float, b: float, levels: tuple[float, ...], names: tuple[str, ...], coverage: bool, s_max: float, as_json: bool
-) -> None:
-    r"""Set the limits on one observation by all methods, or some.
-
-    \b
-      covsvc limit --n 3 --b 5.5
-      covsvc limit --n 0 --b 3 -m feldman_cousins -m feldman_cousins,monotone_in_b=true --cl 0.95
-    """
-    from covsvc import api
-
-    methods = [_parse_method(name) for name in names] or api.readers_of("counting")
-    found = api.limits_on("counting", {"n": n, "b": b}, methods, list(levels), s_max=s_max if coverage else None)
-    if as_json:
-        _print_json(found)
-    else:
-        click.echo(f"n = {n:g} observed over b = {b:g}")
-        _print_table(_observed_table(found))
 
 
 @cli.command()
@@ -291,7 +242,7 @@ def report(study: str, store: str, out: str, at: str, gate: bool, as_json: bool)
         page = api.write_report(cube, out, maps=maps)
     verdict = api.judge(maps)
     if as_json:
-        _print_json({"study": study, "report": str(page), "verdict": verdict.as_dict()})
+        print_json({"study": study, "report": str(page), "verdict": verdict.as_dict()})
     else:
         click.echo(f"{study}: {verdict.outcome}. {verdict.sentence}")
         click.echo(page)
@@ -307,7 +258,7 @@ def methods(as_json: bool) -> None:
 
     found = api.describe("methods")
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for each in found:
         sided = {"upper": "upper limit", "two": "two-sided interval"}[each["sided"]]
@@ -325,7 +276,7 @@ def experiments(as_json: bool) -> None:
 
     found = api.describe("experiments")
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for each in found:
         exact = "coverage is summed exactly" if each["enumerable"] else "coverage is known from toys"
@@ -333,14 +284,20 @@ def experiments(as_json: bool) -> None:
         click.echo(f"    {each['summary']}")
 
 
+cli.add_command(limit)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line, and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name may hold what the terminal cannot show
     try:
         code = cli.main(arguments, prog_name="covsvc", standalone_mode=False)
         if sys.stdout is not None:  # closed by the caller
             sys.stdout.flush()
     except (click.exceptions.Abort, KeyboardInterrupt):
-        _say("interrupted; what is stored stays, and the same command goes on from there")
+        say("interrupted; what is stored stays, and the same command goes on from there")
         code = INTERRUPTED
     except click.ClickException as error:
         error.show()
@@ -350,54 +307,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = PASSED
     except CovsvcError as error:
         for line in str(error).splitlines():
-            _say(f"covsvc: {line}")
+            say(f"covsvc: {line}")
         code = CLUSTER if isinstance(error, ClusterError) else INCOMPLETE if isinstance(error, TaskError) else USAGE
     except OSError as error:
-        _say(f"covsvc: {error.filename or 'output'}: {error.strerror or error}")
+        say(f"covsvc: {error.filename or 'output'}: {error.strerror or error}")
         code = USAGE
     except Exception:
         import traceback
 
-        _say(f"{traceback.format_exc()}covsvc: this is a fault of covsvc, please report it; what is stored stays whole")
+        say(f"{traceback.format_exc()}covsvc: this is a fault of covsvc, please report it; what is stored stays whole")
         code = INCOMPLETE
     sys.exit(code if isinstance(code, int) else PASSED)
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(_plain(value), indent=2, allow_nan=False))
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON can say: infinities and NaN as words and null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
-    return value
-
-
-def _parse_method(told: str) -> dict[str, Any]:
-    import yaml
-
-    name, *options = told.split(",")
-    found = {}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise StudyError(
-                f"--method {told}: options are given as OPTION=VALUE, for example {name},monotone_in_b=true"
-            )
-        try:
-            found[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise StudyError(f"--method {told}: {value!r} is no value") from None
-    return {"name": name.strip(), "options": found}
 
 
 def _announce(study: Study, left: Any) -> str:
@@ -433,7 +353,7 @@ def _progress(name: str) -> Iterator[Callable[[Progress], None]]:
     def tell(at: Progress) -> None:
         if at.toys == at.all_toys or time.monotonic() - last[0] > 5:
             last[0] = time.monotonic()
-            _say(_told(at))
+            say(_told(at))
 
     yield tell
 
@@ -452,7 +372,7 @@ def _working(what: str) -> Iterator[None]:
         with Console(stderr=True).status(what):
             yield
     else:
-        _say(what)
+        say(what)
         yield
 
 
@@ -469,73 +389,18 @@ def _print_run(study: Study, verdict: Any, observed: list[dict[str, Any]], page:
     if observed:
         told = ", ".join(f"{key} = {value:g}" for key, value in (study.observed or {}).items())
         click.echo(f"Limits on the observation {told} (events):")
-        _print_table(_observed_table(observed))
+        print_table(observed_table(observed))
     else:
-        table = _table("method", "cl", "worst coverage", "at s_true", "b", "")
+        table = new_table("method", "cl", "worst coverage", "at s_true", "b", "")
         for each in verdict.findings:
             numbers = f"{each.worst_coverage:.4f}", f"{each.s_true:.4g}", f"{each.b:g}"
-            table.add_row(each.limit_method, _level(each.cl), *numbers, each.outcome)
-        _print_table(table)
+            table.add_row(each.limit_method, level(each.cl), *numbers, each.outcome)
+        print_table(table)
     click.echo(verdict.smallest_deficit_sentence)
     if page:
         click.echo(f"Report: {page}")
 
 
-def _observed_table(rows: list[dict[str, Any]]) -> Table:
-    with_coverage, with_grid = "coverage" in rows[0], "worst_coverage" in rows[0]
-    heads = ["just\nabove", "worst\nat b"] * with_coverage + ["worst on\nthe grid", "at (s, b)"] * with_grid
-    table = _table("method", "cl", "limit", *heads)
-    for row in rows:
-        cells = [row["limit_method"], _level(row["cl"]), _interval(row)]
-        if with_coverage:
-            cells += [_coverage(row["coverage"], row["cl"]), _coverage(row["worst_coverage_at_b"], row["cl"])]
-        if with_grid:
-            where = f"{row['worst_s_true']:.4g}, {row['worst_b']:g}" if math.isfinite(row["worst_b"]) else ""
-            cells += [_coverage(row["worst_coverage"], row["cl"]), where]
-        table.add_row(*cells)
-    if with_coverage:
-        table.caption = "exact coverage: of a signal just above the limit; the worst; * below cl"
-        table.caption_justify = "left"
-    return table
-
-
-def _interval(row: Mapping[str, Any]) -> str:
-    if row["status"] in ("empty", "failed"):
-        return str(row["status"])
-    lower = f"[{row['lower']:.4f}, " if row["sided"] == "two" else "< "
-    upper = "no limit" if row["status"] == "unbounded" else f"{row['upper']:.4f}"
-    return lower + upper + ("]" if row["sided"] == "two" else "")
-
-
-def _coverage(value: float, cl: float) -> str:
-    from covsvc.tally import ROUNDING
-
-    if math.isnan(value):
-        return ""
-    return f"{value:.4f}" + ("*" if value < cl - ROUNDING else " ")
-
-
-def _level(cl: float) -> str:
-    return f"{cl:.2f}" if round(cl, 2) == cl else f"{cl:.12g}"
-
-
 def _options(described: Mapping[str, Any]) -> str:
     told = ", ".join(f"{name}={value}" for name, value in described["options"].items())
     return f"; options {told}" if told else ""
-
-
-def _table(*heads: str) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for head in heads:
-        table.add_column(head, no_wrap=True, justify="left" if head in ("method", "") else "right")
-    return table
-
-
-def _print_table(table: Table) -> None:
-    from rich.console import Console
-
-    # wider than the terminal rather than cut: a number without its end is another number
-    console = Console(width=200)
-    console.print(table, width=console.measure(table).maximum)

@@ -1,0 +1,297 @@
+"""`covsvc limit`: limits on real data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from covsvc.cli.printing import (
+    AS_JSON,
+    EXPECTED,
+    level,
+    new_table,
+    observed_table,
+    print_json,
+    print_table,
+    say,
+    scaled,
+)
+from covsvc.errors import StudyError
+
+if TYPE_CHECKING:
+    from covsvc.data_file import Observed
+
+_REFUSED = 2
+_S_MAX, _SHAPE = 12.0, "gamma"
+_SCAN_METHODS = {"counting": "cls", "on_off": "q_mu_tilde"}
+
+
+def _data(name: str, what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(f"--{name}", name.replace("-", "_"), type=float, metavar="NUMBER", help=what)
+
+
+@click.command()
+@_data("n", "Observed events in the signal region.")
+@_data("b", "Expected background events.")
+@_data("b-error", "With --b: the error of the expected background.")
+@_data("n-on", "Observed events on source.")
+@_data("n-off", "Observed events off source.")
+@_data("tau", "Expected background off source over that on source.")
+@_data("n-out", "Observed events outside of the signal region, the sideband included.")
+@_data("n-sb", "Observed events in the sideband: they tell b = zeta-sb x n-sb.")
+@_data(
+    "zeta",
+    "Expected background of the signal region over that of the whole, outside included: what significance rests on.",
+)
+@_data("zeta-sb", "Expected background of the signal region over that of the sideband.")
+@click.option(
+    "--shape",
+    type=click.Choice(["gamma", "truncated_gaussian"]),
+    help="With --b-error: how the background is distributed; gamma unless given.",
+)
+@click.option(
+    "--cl",
+    "levels",
+    type=float,
+    multiple=True,
+    default=(0.90,),
+    metavar="NUMBER",
+    help="Confidence level, in [0.5, 1); may be repeated; 0.90 unless given.",
+)
+@click.option(
+    "-m",
+    "--method",
+    "names",
+    multiple=True,
+    metavar="NAME[,OPTION=VALUE]...",
+    help="A limit method with its options, as `covsvc methods` lists them; may be repeated; all that read such data "
+    "unless given. view=Counts makes one that reads counts off source take b = n-off/tau for known.",
+)
+@click.option(
+    "--coverage",
+    is_flag=True,
+    help="Add the exact coverage of each method there: how often its limits hold the true signal.",
+)
+@click.option(
+    "--s-max",
+    type=float,
+    metavar="EVENTS",
+    help="With --coverage: the worst case is searched for 0 <= s <= s-max; 12 unless given.",
+)
+@click.option(
+    "--expected",
+    is_flag=True,
+    help="Add the limits expected without a signal: the median and the +-1 and +-2 sigma bands.",
+)
+@click.option(
+    "--scale",
+    type=float,
+    metavar="NUMBER",
+    help="The branching fraction or cross section of one event: limits are shown times this, too.",
+)
+@click.option("--quantity", metavar="NAME", help="With --scale or --scan: its name, for example 'B(tau -> mu gamma)'.")
+@click.option(
+    "--scan",
+    type=click.Path(dir_okay=False),
+    metavar="FILE.csv",
+    help="Limits over a model parameter, with the expected ones: a CSV file whose columns are the parameter, the data "
+    "(n_on for --n-on) and, if wanted, scale.",
+)
+@click.option(
+    "--figure",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="With --scan: the limit plot, PNG, SVG or PDF; the scan's name with .png unless given.",
+)
+@AS_JSON
+def limit(
+    shape: str | None,
+    levels: tuple[float, ...],
+    names: tuple[str, ...],
+    coverage: bool,
+    s_max: float | None,
+    expected: bool,
+    scale: float | None,
+    quantity: str | None,
+    scan: str | None,
+    figure: str | None,
+    as_json: bool,
+    **data: float | None,
+) -> None:
+    """Set the limits on one observation by all methods, or some; or on a scan of them.
+
+    \b
+    A count over a known background; over one with an error; counted off source;
+    counts in a signal region, outside of it, and in the sideband, a part of that:
+      covsvc limit --n 3 --b 5.5
+      covsvc limit --n 3 --b 5.5 --b-error 1
+      covsvc limit --n-on 3 --n-off 11 --tau 2
+      covsvc limit --n 3 --n-out 15 --n-sb 10 --zeta 0.25 --zeta-sb 0.5
+
+    \b
+    Methods, levels, coverage, expected limits, a branching fraction, a plot:
+      covsvc limit --n 0 --b 3 -m feldman_cousins,monotone_in_b=true --cl 0.95
+      covsvc limit --n 3 --b 5.5 -m classical -m cls --coverage
+      covsvc limit --n 0 --b 0.3 -m sampling_distribution,n_toys=10000 --expected
+      covsvc limit --n 3 --b 5.5 --scale 8.4e-7 --quantity "B(tau -> mu gamma)"
+      covsvc limit --scan masses.csv -m cls     with the columns mass,n,b,scale
+
+    Limits are expected signal events: `< 3.57` an upper limit, `[0.10, 6.42]` a two-sided interval, `empty` if even
+    s = 0 is excluded, `no limit` if no signal is; why is said on stderr. Below them stands the significance of a
+    signal. Exit code 2: bad input, or a method that was named failed.
+    """  # noqa: D301 - click wants the character itself
+    given = {key: value for key, value in data.items() if value is not None}
+    methods = [parse_method(name) for name in names]
+    if s_max is not None and not coverage:
+        raise StudyError("--s-max: how far the worst coverage is searched; give --coverage, too")
+    if scan is None:
+        if figure is not None:
+            raise StudyError("--figure: the limit plot is that of a --scan")
+        if shape is not None and not given.get("b_error"):
+            raise StudyError("--shape: that of a background with an error; give --b-error, too")
+        reach = (_S_MAX if s_max is None else s_max) if coverage else None
+        _one(given, shape or _SHAPE, methods, levels, reach, expected, scale, quantity, as_json)
+        return
+    refused = [*given, *(["scale"] if scale is not None else [])]
+    if refused:
+        raise StudyError(f"--{refused[0].replace('_', '-')}: a scan takes its data and scales from its columns")
+    if coverage:
+        raise StudyError("--coverage: is that of one observation; leave it out, or give the data of one point")
+    if len(levels) > 1:
+        raise StudyError(f"--cl {levels[1]:g}: a scan is drawn at one confidence level")
+    drawn = Path(figure) if figure is not None else Path(scan).with_suffix(".png")
+    _scan(scan, methods, levels[0], shape, quantity, drawn, as_json)
+
+
+def _one(
+    given: dict[str, float],
+    shape: str,
+    methods: list[dict[str, Any]],
+    levels: tuple[float, ...],
+    s_max: float | None,
+    expected: bool,
+    scale: float | None,
+    quantity: str | None,
+    as_json: bool,
+) -> None:
+    from covsvc import api
+    from covsvc.data_file import observation_of, scale_of
+    from covsvc.study import HIGHEST
+
+    observed = observation_of(given, shape)
+    if scale is not None:
+        scale_of(scale)
+    if s_max is not None and not 0 <= s_max <= HIGHEST:
+        raise StudyError(f"--s-max {s_max:g}: expected events lie in [0, {HIGHEST:g}]")
+    if quantity is not None and scale is None:
+        raise StudyError("--quantity: names what events times --scale are; give --scale, too")
+    asked = methods or api.readers_of(observed.experiment)
+    found = api.limits_on(
+        observed.experiment,
+        observed.data,
+        asked,
+        list(levels),
+        s_max=s_max,
+        options=observed.options,
+        expected=expected,
+    )
+    significances = api.significances_on(observed.experiment, observed.data, observed.options)
+    if as_json:
+        told: dict[str, Any] = given | {"experiment": observed.experiment, "options": observed.options}
+        told["significance"] = significances
+        if scale is not None:
+            told |= {"scale": scale, "quantity": quantity}
+        print_json([row | told | ({"scaled": row["upper"] * scale} if scale is not None else {}) for row in found])
+    else:
+        click.echo(_sentence(given, observed))
+        print_table(observed_table(found, scale, quantity or "x scale"))
+        for name, value in significances.items():
+            click.echo(f"significance, {name}: {_sigmas(value)}")
+        for row in found:
+            if row["reason"]:
+                say(f"{row['limit_method']} at {level(row['cl'])}: {row['status']}: {row['reason']}")
+    if methods and any(row["status"] == "failed" for row in found):
+        raise click.exceptions.Exit(_REFUSED)
+
+
+def _scan(
+    file: str,
+    methods: list[dict[str, Any]],
+    cl: float,
+    shape: str | None,
+    quantity: str | None,
+    figure: Path,
+    as_json: bool,
+) -> None:
+    from covsvc import api
+    from covsvc.report.limit_plot import MOST
+    from covsvc.report.picture import FORMATS
+
+    # before the work, which may be long
+    if figure.suffix.lower() not in FORMATS:
+        raise StudyError(f"--figure {figure}: a limit plot is written as {', '.join(FORMATS)}")
+    if len(methods) > MOST:
+        raise StudyError(f"--method: a limit plot of {len(methods)} methods cannot be read; choose at most {MOST}")
+    name, points = api.read_scan(file, shape or _SHAPE)
+    if shape is not None and not any("shape" in point.observed.options for point in points):
+        raise StudyError(f"--shape: that of a background with an error; {file} has no b_error above 0")
+    shown = quantity or ("signal events x scale" if any(point.scale != 1.0 for point in points) else "signal events")
+    figure.parent.mkdir(parents=True, exist_ok=True)
+    asked = methods or [{"name": _SCAN_METHODS[points[0].observed.experiment]}]
+    found = api.scan_limits(name, points, asked, cl, quantity=shown, progress=say)
+    rows = api.rows_of_scan(found)
+    path = api.write_scan(found, figure)
+    if as_json:
+        print_json({"figure": str(path), "cl": cl, "parameter": name, "quantity": shown, "points": rows})
+    else:
+        table = new_table("method", name, shown, *EXPECTED)
+        for row in rows:
+            seen = scaled(row["observed"], 1.0) if row["status"] in ("ok", "unbounded") else row["status"]
+            bands = [scaled(each, 1.0) for each in row["expected"]]
+            table.add_row(row["limit_method"], f"{row['parameter']:.12g}", seen, *bands)
+        print_table(table)
+        click.echo(f"Limit plot at {level(cl)}: {path}")
+    failed = [row for row in rows if row["status"] == "failed"]
+    for row in failed:
+        say(f"{row['limit_method']} failed at {name} = {row['parameter']:.12g}; `covsvc limit` on its data says why")
+    if methods and failed:
+        raise click.exceptions.Exit(_REFUSED)
+
+
+def parse_method(told: str) -> dict[str, Any]:
+    """Return name, options and view of ``NAME,OPTION=VALUE,...``; a value in brackets may hold commas."""
+    import re
+
+    import yaml
+
+    name, *options = (part.strip() for part in re.split(r",(?![^\[]*\])", told))
+    if not name:
+        raise StudyError(f"--method {told!r}: give the name of a method, for example cls")
+    found: dict[str, Any] = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not (equals and key.strip() and value.strip()):
+            raise StudyError(
+                f"--method {told}: options are given as OPTION=VALUE, for example feldman_cousins,monotone_in_b=true"
+            )
+        try:
+            found[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise StudyError(f"--method {told}: {value!r} is no value") from None
+    view = found.pop("view", None)
+    return {"name": name, "options": found} | ({"view": view} if view is not None else {})
+
+
+def _sentence(given: dict[str, float], observed: Observed) -> str:
+    shape = f" ({observed.options['shape']})" if "shape" in observed.options else ""
+    return "observed: " + ", ".join(f"{key} = {value:.12g}" for key, value in given.items()) + shape
+
+
+def _sigmas(value: float) -> str:
+    if math.isfinite(value):
+        return f"{round(value, 2) + 0.0:.2f} sigma"
+    return "infinite" if value > 0 else "none, no event was observed"

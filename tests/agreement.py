@@ -1,0 +1,31 @@
+"""Toys against exact coverage, over all cells of a cube."""
+
+import numpy as np
+from scipy import stats
+
+
+def hold_toys_to_exact_values(*cubes):
+    """Return the smallest exact two-sided p times the number of distinct comparisons, and a sentence.
+
+    By chance the product is below 1e-3 once in 1000. Methods with the same limits on the same toys are one comparison.
+    """
+    smallest, chosen_in_all, cells_in_all, beyond, expected = 1.0, 0, 0, 0, 0.0
+    for cube in cubes:
+        x, n, p = (cube[name].values.ravel() for name in ("n_covered", "n_toys", "exact_coverage"))
+        cells = np.broadcast_arrays(*np.ix_(*(np.arange(size) for size in cube["n_toys"].shape)))
+        digests = cube["limit_digest"].values.sum(axis=-1)
+        keys = zip(*(each.ravel().tolist() for each in (*cells[1:], digests)), strict=True)
+        chosen = np.array(sorted({key: index for index, key in enumerate(keys)}.values()))
+        sigma = np.sqrt(n * p * (1 - p))
+        deviates = np.abs(x - n * p)[chosen] / np.maximum(sigma[chosen], 1e-300)
+        doubtful = chosen[(deviates > 2.5) | (sigma[chosen] < 30)]
+        found = (stats.binomtest(int(x[i]), int(n[i]), min(float(p[i]), 1.0)).pvalue for i in doubtful)
+        smallest = min(smallest, *found)
+        normal = sigma[chosen] >= 30
+        chosen_in_all, cells_in_all = chosen_in_all + len(chosen), cells_in_all + len(x)
+        beyond, expected = beyond + int((deviates[normal] > 3).sum()), expected + 2 * stats.norm.sf(3) * normal.sum()
+    product = smallest * chosen_in_all
+    return product, (
+        f"{chosen_in_all} distinct of {cells_in_all}: {beyond} beyond 3 sigma, {expected:.1f} expected; "
+        f"p x m = {product:.3g}"
+    )
