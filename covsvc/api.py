@@ -740,6 +740,8 @@ def write_report(
 
     study = study_of(json.loads(cube.attrs["study"]))
     maps = maps_of(cube) if maps is None else maps
+    if progress is not None:
+        progress("setting the limits of all outcomes")
     tables = tables_of(study)
     return write_page(
         maps,

@@ -133,8 +133,8 @@ def run(
         page = None
         if report_folder:
             folder = Path(report_folder) / (study.name if len(studies) > 1 else "")
-            with _working(f"{study.name}: drawing the report"):
-                page = api.write_report(cube, folder, maps=maps)
+            with _working(f"{study.name}: drawing the report") as tell:
+                page = api.write_report(cube, folder, maps=maps, progress=tell)
         told.append(
             {
                 "study": study.name,
@@ -238,8 +238,8 @@ def report(study: str, store: str, out: str, at: str, gate: bool, as_json: bool)
 
     cube = api.open_cube(store, study, at)
     maps = api.maps_of(cube)
-    with _working(f"{study}: drawing the report"):
-        page = api.write_report(cube, out, maps=maps)
+    with _working(f"{study}: drawing the report") as tell:
+        page = api.write_report(cube, out, maps=maps, progress=tell)
     verdict = api.judge(maps)
     if as_json:
         print_json({"study": study, "report": str(page), "verdict": verdict.as_dict()})
@@ -365,15 +365,17 @@ def _told(at: Progress) -> str:
 
 
 @contextmanager
-def _working(what: str) -> Iterator[None]:
+def _working(what: str) -> Iterator[Callable[[str], None]]:
+    """Yield what says how far some work is, where that can be overwritten."""
     if sys.stderr.isatty():
         from rich.console import Console
+        from rich.text import Text
 
-        with Console(stderr=True).status(what):
-            yield
+        with Console(stderr=True).status(what) as shown:
+            yield lambda line: shown.update(Text(f"{what}: {line}"))
     else:
         say(what)
-        yield
+        yield lambda _: None
 
 
 def _duration(seconds: float) -> str:
