@@ -142,7 +142,8 @@ def limit(
 
     Limits are expected signal events: `< 3.57` an upper limit, `[0.10, 6.42]` a two-sided interval, `empty` if even
     s = 0 is excluded, `no limit` if no signal is; why is said on stderr. Below them stands the significance of a
-    signal. Exit code 2: bad input, or a method that was named failed.
+    signal, by the equations of Narsky (Nucl. Instrum. Meth. A 450 (2000) 444). Exit code 2: bad input, or a method
+    that was named failed.
     """  # noqa: D301 - click wants the character itself
     given = {key: value for key, value in data.items() if value is not None}
     methods = [parse_method(name) for name in names]

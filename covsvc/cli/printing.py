@@ -89,9 +89,14 @@ def observed_table(rows: Sequence[Mapping[str, Any]], scale: float | None = None
     if with_coverage:
         b = rows[0]["b_estimate"]
         captions.append(f"exact coverage at b = {b:g}: of a signal just above the limit; the worst; * below cl")
+        captions += [f"from toy to toy {row['ensemble']}" for row in rows[:1] if row.get("ensemble")]
     if with_expected:
         b = rows[0]["b_expected"]
-        captions.append(f"expected without a signal at b = {b:g}: from the exact distribution of the limits")
+        asimov = any(not math.isnan(row["asimov"][0]) for row in rows)
+        captions.append(
+            f"expected without a signal at b = {b:g}: from the exact distribution of the limits"
+            + "; Asimov: from the counts that b predicts" * asimov
+        )
     captions += ["reads Counts: the estimated background is taken as known"] * any(
         row.get("plugged_in") for row in rows
     )

@@ -31,9 +31,10 @@ def observe(study: Study, maps: xr.Dataset | None = None, *, coverage: bool = Tr
     list of dict
         One a column: limit_method, cl, sided, the data, lower, upper, status; error, the standard error of the upper
         end, where the method drew toys of its own, else NaN; reason, why there is no limit, else empty; reads, the
-        view it was set on; plugged_in, whether an estimated background is taken as known there; coverage, exact, of a
-        true signal just above the limit; worst_coverage_at_b, at the best estimate of b, b_estimate; worst_coverage
-        over the grid with worst_s_true and worst_b. What cannot be enumerated is NaN.
+        view it was set on; plugged_in, whether an estimated background is taken as known there; ensemble, what differs
+        from toy to toy, where there is a choice; coverage, exact, of a true signal just above the limit;
+        worst_coverage_at_b, at the best estimate of b, b_estimate; worst_coverage over the grid with worst_s_true and
+        worst_b. What cannot be enumerated is NaN.
     """
     if study.observed is None:
         return []
@@ -50,6 +51,7 @@ def observe(study: Study, maps: xr.Dataset | None = None, *, coverage: bool = Tr
             "sided": method.sided,
             "reads": type(views[view]).__name__,
             "plugged_in": type(views[view]) is Counts and uncertain,
+            "ensemble": getattr(experiment, "ensemble", ""),
             **study.observed,
             "lower": float(limit.lower[0]),
             "upper": float(limit.upper[0]),

@@ -57,6 +57,15 @@ class Counting:
         """Where the background is known with an error, plain counts take the estimate for the truth."""
         return (Counts,) if self.relative_b_error else ()
 
+    @property
+    def ensemble(self) -> str:
+        """What differs from toy to toy, in words; empty where the background is known."""
+        if not self.relative_b_error:
+            return ""
+        return (
+            "b stays, its estimate fluctuates" if self.fluctuates == "estimate" else "b fluctuates, its estimate stays"
+        )
+
     def toys(self, s_true: float, b: float, size: int, rng: np.random.Generator) -> tuple[Any, ...]:
         """Draw `size` counts, and the estimates of their backgrounds."""
         if self._measured_on_a_scale:

@@ -83,10 +83,12 @@ def lay_out(
 
 def name_axes(every: Sequence[Axes], x: str, y: str) -> None:
     """Write the name of the x axis below the lowest panels, and that of the y axis beside the first ones."""
+    first = min(axes.get_position().x0 for axes in every)
     for axes in every:
-        if axes.xaxis.get_tick_params()["labelbottom"]:
+        at = axes.get_position()
+        if all(other.get_position().y0 >= at.y0 for other in every if other.get_position().x0 == at.x0):
             axes.set_xlabel(x, labelpad=2, parse_math=False)
-        if axes.yaxis.get_tick_params()["labelleft"]:
+        if at.x0 == first:
             axes.set_ylabel(y, parse_math=False)
 
 

@@ -95,6 +95,7 @@ def on_observation(observed: Sequence[Mapping[str, Any]]) -> list[dict[str, str]
             "status": "" if status == "ok" else status,
             "seen": ", ".join(f"{name} = {number(limit[name], 12)}" for name in DATA if name in limit),
             "b": number(limit.get("b_estimate")),
+            "ensemble": str(limit.get("ensemble", "")),
             "reads": "takes the estimated background as known" if limit.get("plugged_in") else "",
             "reason": str(limit.get("reason", "")),
             "worst_where": place(limit.get("worst_s_true"), limit.get("worst_b")),
