@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import xarray as xr
@@ -661,7 +661,7 @@ def readers_of(experiment: str) -> list[dict[str, Any]]:
 
 
 def describe(kind: str) -> list[dict[str, Any]]:
-    """Describe the installed ``"methods"`` or ``"experiments"``: name, summary, options, and what the contract says."""
+    """Describe the installed ``"methods"`` or ``"experiments"``: name, summary, options, their choices, contract."""
     found = []
     for name in registry.installed(kind):
         plugin = registry.find(kind, name)
@@ -669,6 +669,11 @@ def describe(kind: str) -> list[dict[str, Any]]:
             "name": name,
             "summary": (plugin.__doc__ or "").partition("\n")[0],
             "options": {field.name: field.default for field in dataclasses.fields(plugin)},
+            "choices": {
+                option: list(get_args(kind))
+                for option, kind in get_type_hints(plugin).items()
+                if get_origin(kind) is Literal
+            },
         }
         if kind == "methods":
             told |= {

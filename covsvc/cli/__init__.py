@@ -404,5 +404,9 @@ def _print_run(study: Study, verdict: Any, observed: list[dict[str, Any]], page:
 
 
 def _options(described: Mapping[str, Any]) -> str:
-    told = ", ".join(f"{name}={value}" for name, value in described["options"].items())
+    choices = described["choices"]
+    told = ", ".join(
+        f"{name}={value}" + (f" ({' | '.join(choices[name])})" if name in choices else "")
+        for name, value in described["options"].items()
+    )
     return f"; options {told}" if told else ""
