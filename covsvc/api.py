@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from covsvc import registry, significance
-from covsvc.contracts import Counts, FloatArray, Limits, OnOff, Sideband
+from covsvc.contracts import Counts, Enumerable, FloatArray, Limits, OnOff, Sideband
 from covsvc.data_file import Point, read_scan
 from covsvc.engine.clusters import connect
 from covsvc.engine.cost import cost_at
@@ -26,7 +26,7 @@ from covsvc.engine.likeness import likenesses
 from covsvc.engine.observation import coverage_of, draw_curves, observe
 from covsvc.engine.statistics import statistics_of
 from covsvc.engine.warm_up import run_kernels
-from covsvc.engine.work import Table, Tables, limits_of, make_tables, run_task, sum_exactly, tables_of
+from covsvc.engine.work import MOST_OUTCOMES, Table, Tables, limits_of, make_tables, run_task, sum_exactly, tables_of
 from covsvc.errors import ObservationError, StoreError, StudyError
 from covsvc.maps import summarize
 from covsvc.store.repository import Ledger, compare, driver_of, open_cube, open_ledger, stored_studies
@@ -295,6 +295,7 @@ def expected_limits(
     )
     _table(_row(column, spec, backgrounds[0], (0.0,)))
     found = expect(study).isel(limit_method=0, cl=0, drop=True)
+    found = found.sel(b=_grid("b", b))
     attrs = {"limit_method": limit_method, "cl": cl, "experiment": experiment_name}
     return found[["expected", "asimov"]].drop_attrs(deep=False).assign_attrs(attrs)
 
@@ -524,7 +525,7 @@ def limits_on(
     if wanted and observed.get("b_error") and "relative_b_error" not in (options or {}):
         raise ObservationError(
             f"b_error = {observed['b_error']:g} at b = {observed['b']:g}: {wanted} known where the error is 0.001 to 1 "
-            "times b"
+            "times b; ask for the limits alone, or leave out so small an error"
         )
     study = _observation(
         {
@@ -559,11 +560,12 @@ def significances_on(experiment: str, observed: Mapping[str, Any], options: Opti
     """Return the significance of a signal in real data by every definition that they allow, in standard deviations."""
     views = registry.experiment(experiment, options).observe(dict(observed))
     counted_off = any(isinstance(view, OnOff) for view in views)
+    uncertain = not counted_off and any(np.any(getattr(view, "b_error", 0.0)) for view in views)
     found: dict[str, float] = {}
     for view in views:
         if isinstance(view, Sideband | OnOff if counted_off else Counts):
             for name, value in significance.of(view).items():
-                found.setdefault(name, float(value[0]))
+                found.setdefault(f"{name}, the error of b left out" if uncertain else name, float(value[0]))
     return found
 
 
@@ -906,7 +908,13 @@ def _table(row: Row) -> Table:
     if column.key in tables.failed:
         raise StudyError(f"{column.key[0]}: {tables.failed[column.key]}")
     if tables.table is None:
+        experiment = row.source.experiment.build()
+        many = isinstance(experiment, Enumerable) and experiment.counts(row.s_true[-1], row.b) is not None
+        reason = (
+            f"has more than {MOST_OUTCOMES:,} outcomes at b = {row.b:g}" if many else "has outcomes that are no counts"
+        )
         raise StudyError(
-            f"{row.source.experiment.name}: its outcomes cannot be enumerated; coverage is known from toys only"
+            f"{row.source.experiment.name}: cannot be enumerated, it {reason}; coverage is known from toys only"
+            + ", or take a smaller b" * many
         )
     return tables.table

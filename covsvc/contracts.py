@@ -187,6 +187,12 @@ class Sideband:
         object.__setattr__(self, "zeta_sb", _scale("zeta_sb", zeta_sb, 1.0 / LARGEST_SCALE, 1.0 / SMALLEST_SCALE))
         if self.zeta >= 1.0:
             raise ObservationError(f"zeta = {self.zeta:g}: the signal region is a part of the whole; zeta lies below 1")
+        largest = self.zeta_sb / (1.0 + self.zeta_sb)
+        if self.zeta > largest * (1.0 + 1e-9):
+            raise ObservationError(
+                f"zeta = {self.zeta:g} with zeta_sb = {self.zeta_sb:g}: the sideband is a part of the outside, so that "
+                f"zeta is at most zeta_sb / (1 + zeta_sb) = {largest:g}"
+            )
         above = self.n_sb > self.n_out
         if above.any():
             at = int(np.argmax(above))
@@ -197,6 +203,11 @@ class Sideband:
     def __len__(self) -> int:
         """Return the number of toys."""
         return len(self.n)
+
+    @property
+    def is_all_outside(self) -> bool:
+        """Whether the sideband is all of the outside, as counts on and off source have it."""
+        return bool((self.n_sb == self.n_out).all()) and abs(self.zeta * (1.0 + 1.0 / self.zeta_sb) - 1.0) < 1e-9
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,8 @@ def read_scan(path: str | Path, shape: str = "gamma") -> tuple[str, list[Point]]
     at = f"{path}:{first}"
     if not name:
         raise ObservationError(f"{at}: the first column has no name; it holds the model parameter, for example mass")
+    if not columns and any(mark in name for mark in ";|\t"):
+        raise ObservationError(f"{at}: {name!r} is one column; separate columns with commas")
     known = {*chain(*FORMS), *OPTIONAL}
     for index, column in enumerate(columns, 2):
         if not column:

@@ -237,6 +237,8 @@ def of(observed: Counts | UncertainCounts | OnOff | Sideband) -> dict[str, Float
         return {KNOWN: of_known_background(observed.n, observed.b), LIKELIHOOD: of_likelihood(observed)}
     if isinstance(observed, UncertainCounts):
         return {KNOWN: of_known_background(observed.n, observed.b)}
+    if not isinstance(observed, Sideband | OnOff):
+        raise ObservationError(f"{observed!r}: give Counts, UncertainCounts, OnOff or Sideband")
     if isinstance(observed, Sideband):
         return {
             SIDEBAND: of_sideband(observed.n, observed.n_sb, observed.zeta_sb),

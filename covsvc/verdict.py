@@ -97,9 +97,12 @@ def judge(maps: xr.Dataset) -> Verdict:
     if "undecided" in outcomes or not findings:
         return Verdict("undecided", "Something is missing: see the findings.", deficit, told, findings)
     held, reported = outcomes.count("kept"), outcomes.count("reported")
-    sentence = f"All {held} columns that promise coverage keep it" if held else "No column promises coverage"
+    sentence = f"All {held} columns that promise coverage keep it" if held else "Nothing to judge"
     if reported:
-        sentence += f"; {reported} do not promise it and are reported" if held else f"; all {reported} are reported"
+        told = f"; {reported} do not promise it and are reported"
+        sentence += told if held else f": no column promises coverage, all {reported} are reported"
+    if failing := _failing(maps):
+        sentence += f". Some limits failed: of {', '.join(failing)}"
     return Verdict("passed", f"{sentence}.", deficit, told, findings)
 
 
@@ -126,6 +129,15 @@ def smallest_deficit(n: int, cl: float, tests: int) -> float:
 
 def _nameable(told: dict[str, Any]) -> dict[str, Any]:
     return {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in told.items()}
+
+
+def _failing(maps: xr.Dataset) -> list[str]:
+    """Return the limit methods of which limits failed somewhere, exactly or among toys."""
+    rate = maps["p_failed"]
+    if "exact_p_failed" in maps:
+        rate = maps["exact_p_failed"].fillna(rate)
+    failed = (rate > 0).any(["cl", "b", "s_true"]).values
+    return [str(label) for label, some in zip(maps["limit_method"].values, failed, strict=True) if some]
 
 
 def _has_data(maps: xr.Dataset) -> bool:

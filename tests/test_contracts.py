@@ -215,6 +215,13 @@ def test_the_observation_is_left_as_it_was(name, options, kind):
     assert pickle.dumps(observed) == before
 
 
+def slack(one, other):
+    """Return by how much limits of methods that draw toys of their own may miss each other: five standard errors."""
+    if one.error is None:
+        return 0.0
+    return np.nan_to_num(5 * np.hypot(one.error, other.error))
+
+
 @every_method
 def test_higher_confidence_never_tightens(name, options, kind):
     method = build(name, options)
@@ -223,7 +230,7 @@ def test_higher_confidence_never_tightens(name, options, kind):
     for looser, tighter in zip(ladder[1:], ladder, strict=False):
         known = (looser.status != Status.FAILED) & (tighter.status != Status.FAILED)
         not_empty = known & (tighter.status != Status.EMPTY)
-        assert (looser.upper[known] >= tighter.upper[known]).all()
+        assert (looser.upper >= tighter.upper - slack(looser, tighter))[known].all()
         assert name in LOWER_END_MAY_RISE or (looser.lower[not_empty] <= tighter.lower[not_empty]).all()
         assert (looser.status[not_empty] != Status.EMPTY).all()
 

@@ -132,7 +132,7 @@ def test_a_scan_may_have_columns_in_any_order_and_no_scale(scan_file):
         (",n,b\n0,2,3\n", ":1: the first column has no name; it holds the model parameter"),
         ("mass,n,n,b\n1,2,3,4\n", ":1: a column stands twice in n, n, b"),
         ("n,b\n1,2\n", ":1: the columns after the parameter, n, are b; data are one of"),
-        ("mass;n;b\n1;2;3\n", ":1: the columns after the parameter, mass;n;b, are nothing; data are one of"),
+        ("mass;n;b\n1;2;3\n", ":1: 'mass;n;b' is one column; separate columns with commas"),
         ("mass,n_on,n_off,tau,b_error\n1,2,3,1,1\n", "b_error; data are one of"),
         ('mass,n,b\n1,2,"3\n', ":2: unexpected end of data"),
         (b"m\xe9,n,b\n1,2,3\n", ": byte 1 is no text in UTF-8"),

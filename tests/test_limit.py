@@ -213,11 +213,54 @@ def test_the_significance_of_one_event_beside_an_empty_sideband(covsvc, rows, ar
 
 
 def test_significance_counts_all_of_the_outside_not_the_sideband_alone(rows):
-    found = rows("--n", 3, "--n-out", 15, "--n-sb", 10, "--zeta", 0.25, "--zeta-sb", 0.1, "-m", "cls")["cls"]
+    found = rows("--n", 3, "--n-out", 15, "--n-sb", 10, "--zeta", 0.05, "--zeta-sb", 0.1, "-m", "cls")["cls"]
     assert found["significance"]["whole region (Eq. 29)"] == pytest.approx(
-        stats.norm.isf(stats.poisson.sf(2, 0.25 * 18)), rel=1e-9
+        stats.norm.isf(stats.poisson.sf(2, 0.05 * 18)), rel=1e-9
     )
     assert found["significance"]["sideband taken as known (Eq. 21, 23)"] == pytest.approx(1.4, abs=0.05)
+
+
+def test_coverage_is_not_told_of_a_sideband_in_a_larger_outside(covsvc, rows):
+    # toys have counts on and off source: the off region is all of the outside
+    larger = ("--n", 3, "--n-out", 15, "--n-sb", 10, "--zeta", 0.25, "--zeta-sb", 0.5, "--coverage", "--expected")
+    methods = ("-m", "significance_sideband", "-m", "q_mu_tilde")
+    found = rows(*larger, *methods)
+    assert found["significance_sideband"]["coverage"] is None
+    assert found["significance_sideband"]["expected"] == [None] * 5
+    assert found["q_mu_tilde"]["coverage"] > 0.9
+    assert "reads Sideband: coverage is known where" in covsvc("limit", *larger, *methods)[1]
+    whole = rows("--n", 3, "--n-out", 10, "--n-sb", 10, "--zeta", 1 / 3, "--zeta-sb", 0.5, "--coverage", *methods)
+    assert whole["significance_sideband"]["coverage"] > 0.85
+
+
+def test_what_is_not_known_is_left_blank_and_said(covsvc, tmp_path):
+    measured = ("--n", 3, "--b", 4, "--b-error", 1, "--shape", "truncated_gaussian")
+    told = covsvc("limit", *measured, "-m", "cls", "--coverage", "--expected")[1]
+    assert "exact coverage is not known" in told
+    assert "expected limits are not known" in told
+    scan = tmp_path / "scan.csv"
+    scan.write_text("mass,n,b,b_error\n1,3,4,1\n")
+    told = covsvc("limit", "--scan", scan, "--shape", "truncated_gaussian", "-m", "cls")[1]
+    assert "failed" not in told
+
+
+def test_a_significance_that_takes_an_uncertain_background_as_known_says_so(rows):
+    found = rows("--n", 3, "--b", 1, "--b-error", 0.5, "-m", "cls")["cls"]["significance"]
+    # P(N >= 3; 1) = 0.0803, 1.4 sigma: Narsky, Section 3.1
+    assert found["known background (Eq. 21), the error of b left out"] == pytest.approx(1.4, abs=0.01)
+
+
+def test_a_method_may_be_labelled(covsvc):
+    told = covsvc("limit", "--n", 3, "--b", 1, "-m", "q_mu", "-m", "q_mu,label=again")[1]
+    assert [line.split()[0] for line in told.splitlines() if line.startswith(("q_mu", "again"))] == ["q_mu", "again"]
+
+
+def test_a_coverage_below_cl_is_told_with_the_digits_that_show_it(covsvc):
+    told = covsvc("limit", "--n", 3, "--b", 1, "-m", "q_mu", "--cl", 0.999999, "--coverage")[1]
+    (line,) = (line for line in told.splitlines() if line.startswith("q_mu"))
+    starred = [float(word.rstrip("*")) for word in line.split() if word.endswith("*")]
+    assert starred
+    assert all(value < 0.999999 for value in starred)
 
 
 def test_an_unbounded_limit_is_said_with_its_reason(covsvc, rows):
@@ -304,6 +347,7 @@ REFUSED = [
     ("--n 3 --n-out 5 --n-sb 10 --zeta 0.25 --zeta-sb 0.5", "n_sb = 10 is above n_out = 5"),
     ("--n 3 --n-out 15 --n-sb 10 --zeta 1 --zeta-sb 0.5", "zeta = 1: the signal region is a part"),
     ("--n 3 --n-out 15 --n-sb 10 --zeta 2 --zeta-sb 0.5", "zeta = 2: "),
+    ("--n 3 --n-out 15 --n-sb 10 --zeta 0.25 --zeta-sb 0.2", "zeta is at most zeta_sb / (1 + zeta_sb) = 0.166667"),
     ("--n 3 --n-out 15 --n-sb 10 --zeta 0.25 --zeta-sb 1e9", "zeta_sb = 1e+09: "),
     ("--n 3 --b 5.5 --b-error -1", "b_error = -1: "),
     ("--n 3 --b 0 --b-error 1", "b = 0 with b_error > 0: "),

@@ -92,6 +92,18 @@ def test_who_promises_no_coverage_is_reported(promises, told):
     assert verdict.sentence == "All 1 columns that promise coverage keep it; 1 do not promise it and are reported."
 
 
+def test_without_promises_there_is_nothing_to_judge():
+    verdict = judge(maps_of({"honest": promise("nothing", worst=0.2)}))
+    assert verdict.outcome == "passed"
+    assert verdict.sentence == "Nothing to judge: no column promises coverage, all 1 are reported."
+
+
+def test_failures_of_columns_that_are_not_judged_are_named():
+    maps = maps_of({"honest": promise("nothing", worst=0.2), "exact": promise(worst=0.9)})
+    maps["p_failed"].loc[{"limit_method": "honest"}] = 0.25
+    assert judge(maps).sentence.endswith("are reported. Some limits failed: of honest.")
+
+
 def test_one_broken_promise_fails_all_and_is_named():
     verdict = judge(maps_of({"good": promise(worst=0.9), "bad": promise(worst=0.8), "late": promise(covered=-1)}))
     assert (verdict.outcome, verdict.sentence) == ("failed", "Broken promises: bad at 0.9.")

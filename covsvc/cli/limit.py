@@ -283,8 +283,8 @@ def parse_method(told: str) -> dict[str, Any]:
             found[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError:
             raise StudyError(f"--method {told}: {value!r} is no value") from None
-    view = found.pop("view", None)
-    return {"name": name, "options": found} | ({"view": view} if view is not None else {})
+    beside = {key: found.pop(key) for key in ("view", "label") if key in found}
+    return {"name": name, "options": found} | beside
 
 
 def _sentence(given: dict[str, float], observed: Observed) -> str:

@@ -86,17 +86,23 @@ def observed_table(rows: Sequence[Mapping[str, Any]], scale: float | None = None
             blank = [""] * (len(cells) - 6)
             table.add_row("  Asimov", *blank, *(_expected(each, scale) for each in row["asimov"]))
     captions = []
-    if with_coverage:
+    if with_coverage and all(math.isnan(row["worst_coverage_at_b"]) for row in rows):
+        captions.append("exact coverage is not known: the outcomes are too many, or no counts")
+    elif with_coverage:
         b = rows[0]["b_estimate"]
         captions.append(f"exact coverage at b = {b:g}: of a signal just above the limit; the worst; * below cl")
         captions += [f"from toy to toy {row['ensemble']}" for row in rows[:1] if row.get("ensemble")]
-    if with_expected:
+    if with_expected and all(math.isnan(row["expected"][2]) for row in rows):
+        captions.append("expected limits are not known: the outcomes are too many, or no counts")
+    elif with_expected:
         b = rows[0]["b_expected"]
         asimov = any(not math.isnan(row["asimov"][0]) for row in rows)
         captions.append(
             f"expected without a signal at b = {b:g}: from the exact distribution of the limits"
             + "; Asimov: from the counts that b predicts" * asimov
         )
+    if with_coverage and any(row["reads"] == "Sideband" and math.isnan(row["worst_coverage_at_b"]) for row in rows):
+        captions.append("reads Sideband: coverage is known where the sideband is all of the outside")
     captions += ["reads Counts: the estimated background is taken as known"] * any(
         row.get("plugged_in") for row in rows
     )
@@ -117,8 +123,8 @@ def interval(row: Mapping[str, Any]) -> str:
 
 
 def scaled(upper: float, scale: float) -> str:
-    """Return an upper limit in units of what one event stands for."""
-    return f"{upper * scale:.4g}" if math.isfinite(upper) else "no limit" if upper > 0 else "failed"
+    """Return an upper limit in units of what one event stands for; nothing where it is not known."""
+    return f"{upper * scale:.4g}" if math.isfinite(upper) else "no limit" if upper > 0 else ""
 
 
 def level(cl: float) -> str:
@@ -137,4 +143,7 @@ def _coverage(value: float, cl: float) -> str:
 
     if math.isnan(value):
         return ""
-    return f"{value:.4f}" + ("*" if value < cl - ROUNDING else " ")
+    below, digits = value < cl - ROUNDING, 4
+    while below and digits < 9 and float(f"{value:.{digits}f}") >= cl:
+        digits += 1
+    return f"{value:.{digits}f}" + ("*" if below else " ")

@@ -12,7 +12,7 @@ from scipy import special
 
 from covsvc.contracts import Counts, Enumerable, Experiment, Status
 from covsvc.engine.exact import chances_of
-from covsvc.engine.observation import set_limit
+from covsvc.engine.observation import is_enumerated, set_limit
 from covsvc.engine.work import Tables, enumerable, make_tables, order_of
 from covsvc.kernels.outcomes import quantiles
 from covsvc.study import HIGHEST, Column, Row, Study, rounded
@@ -80,14 +80,12 @@ def expect_there(study: Study) -> list[dict[str, Any]]:
     found = np.full((len(study.columns), len(N_SIGMA)), np.nan)
     if b <= HIGHEST:
         found = _quantiles(study, rounded(b), _without_signal(study, rounded(b)))
-    return [
-        {
-            "b_expected": b,
-            "expected": list(quantiles_there),
-            "asimov": asimov_of(column, views[column.spec.view_of(experiment)]),
-        }
-        for column, quantiles_there in zip(study.columns, found.tolist(), strict=True)
-    ]
+    told = []
+    for column, quantiles_there in zip(study.columns, found.tolist(), strict=True):
+        observed = views[column.spec.view_of(experiment)]
+        expected = quantiles_there if is_enumerated(observed) else [np.nan] * len(N_SIGMA)
+        told.append({"b_expected": b, "expected": expected, "asimov": asimov_of(column, observed)})
+    return told
 
 
 def asimov_of(column: Column, observed: Any) -> list[float]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from covsvc.contracts import Counts, Experiment, LimitMethod, Limits, Status, UncertainCounts, one_sided
+from covsvc.contracts import Counts, Experiment, LimitMethod, Limits, Sideband, Status, UncertainCounts, one_sided
 from covsvc.engine.exact import Coverage
 from covsvc.engine.work import Table, Tables, enumerable, limits_of, make_tables, tables_of
 from covsvc.study import HIGHEST, Column, Row, Study, rounded
@@ -60,7 +60,7 @@ def observe(study: Study, maps: xr.Dataset | None = None, *, coverage: bool = Tr
             "reason": reason,
         }
         if coverage:
-            told |= _coverage_there(study, column, told["upper"]) | _worst_of_grid(maps, column)
+            told |= _coverage_there(study, column, told["upper"], views[view]) | _worst_of_grid(maps, column)
         found.append(told)
     return found
 
@@ -127,11 +127,16 @@ def coverage_of(table: Table, experiment: Experiment) -> Coverage:
     return Coverage(enumerable(experiment), table.first[0], table.limits(), table.b)
 
 
-def _coverage_there(study: Study, column: Column, limit: float) -> dict[str, float]:
+def is_enumerated(observed: Any) -> bool:
+    """Tell whether an observation is one that toys have: a sideband in a larger outside is none."""
+    return not isinstance(observed, Sideband) or observed.is_all_outside
+
+
+def _coverage_there(study: Study, column: Column, limit: float, observed: Any) -> dict[str, float]:
     experiment = study.experiment.build()
     b = experiment.background(dict(study.observed or {}))
     unknown = {"coverage": np.nan, "worst_coverage_at_b": np.nan, "b_estimate": b}
-    if not b <= HIGHEST:
+    if not (b <= HIGHEST and is_enumerated(observed)):
         return unknown
     ends = [*study.s_true, limit] if np.isfinite(limit) else study.s_true
     row = Row(study.source, (column,), rounded(b), study.s_true, (min(ends), max(ends)))

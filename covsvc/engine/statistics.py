@@ -11,7 +11,7 @@ from covsvc.contracts import FloatArray, OnOff, grid_of
 from covsvc.engine.exact import chances_of
 from covsvc.engine.work import MOST_OUTCOMES, enumerable
 from covsvc.kernels.poisson import deviance
-from covsvc.kernels.profile import profiled_background, q_count, q_on_off
+from covsvc.kernels.profile import profiled_background, q_count, q_on_off, statistics_on_off
 from covsvc.study import Study
 
 STATISTICS = ("q_mu", "q_mu_tilde", "t")
@@ -73,9 +73,10 @@ def _values(name: str, counts: tuple[NDArray[np.int64], ...], s: float, b: float
         if name == "t":
             return np.array([2.0 * deviance(n, s + b) for n in counts[0].astype(float)])
         return np.array([q_count(n, b, s, name == "q_mu_tilde") for n in counts[0].astype(float)])
-    pairs = zip(counts[0].astype(float), counts[1].astype(float), strict=True)
     if name != "t":
-        return np.array([q_on_off(n_on, n_off, tau, s, name == "q_mu_tilde") for n_on, n_off in pairs])
+        n_on, n_off = (each.astype(np.float64) for each in counts)
+        return np.asarray(statistics_on_off(n_on, n_off, tau, s, name == "q_mu_tilde"))
+    pairs = zip(counts[0].astype(float), counts[1].astype(float), strict=True)
     found = []
     for n_on, n_off in pairs:
         background = profiled_background(n_on, n_off, tau, s)

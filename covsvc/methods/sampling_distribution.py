@@ -285,14 +285,16 @@ class SamplingDistribution:
     def _chosen(self, one: _Count | _Pair, alpha: float, test: Callable[[float], _Tested]) -> list[float]:
         """Return hypotheses from the fitted signal to where p is well below alpha.
 
-        P(q >= -2 ln alpha) is about alpha. From step to step ln p falls by some eight times its error, so that errors
-        neither cross alpha twice nor spoil the slope.
+        P(q >= -2 ln alpha) is about alpha; at the crossing p is alpha CL_b. From step to step ln p falls by some eight
+        times its error, so that errors neither cross alpha twice nor spoil the slope.
         """
         least = max(one.shat, 0.0)
-        steps = min(max(int(-math.log(alpha) * math.sqrt(alpha * self.n_toys) / 8.0), 4), _MOST_STEPS)
-        step = (_reach(one, least, -2.0 * math.log(alpha)) - least) / steps
+        reach = _reach(one, least, -2.0 * math.log(alpha)) - least
+        seen = alpha * self.n_toys * test(least + reach).cl_b
+        steps = min(max(int(-math.log(alpha) * math.sqrt(seen) / 8.0), 1), _MOST_STEPS)
+        step = reach / steps
         last = steps
-        while last < 5 * steps:
+        while last < 5 * steps + 4:
             at = test(least + last * step)
             if at.ratio <= 0.6 * alpha or at.cl_b == 0.0:
                 break

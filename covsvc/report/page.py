@@ -93,6 +93,7 @@ def write_page(
             notes=tables.equal_limits(notes),
             sections=sections,
             expected=_expected(expected, stems, folder),
+            seen=expected is not None and bool(expected.get("observed", xr.DataArray(float("nan"))).notnull().any()),
             null=_null(null, folder),
             statistics=_statistics(statistics, folder),
             stems=stems,

@@ -157,6 +157,21 @@ def test_toys_agree_with_enumeration_within_their_error(procedure, p_value):
     assert abs(np.sum(pulls)) / np.sqrt(number) < stats.norm.isf(1e-3 / 16)
 
 
+@pytest.mark.parametrize(
+    ("observed", "n_toys"),
+    [(Counts([1], 6.0), 20_000), (Counts([0], 3.0), 4000), (OnOff([0], [6], 2.0), 4000)],
+    ids=["one_over_six", "none_over_three", "on_off"],
+)
+def test_toys_agree_with_enumeration_far_below_the_background(observed, n_toys):
+    # there CL_b is small, and with it the number of toys that count
+    exact = SamplingDistribution().limits(observed, 0.9).upper[0]
+    runs = [SamplingDistribution(n_toys=n_toys, seed=seed).limits(observed, 0.9) for seed in range(1, 61)]
+    pulls = np.array([(run.upper[0] - exact) / run.error[0] for run in runs])
+    # three tests of two numbers each, two sides: one false alarm in a thousand
+    assert 1e-3 / 12 < stats.chi2.sf(np.sum(pulls**2), len(pulls)) < 1 - 1e-3 / 12
+    assert abs(np.sum(pulls)) / np.sqrt(len(pulls)) < stats.norm.isf(1e-3 / 12)
+
+
 @pytest.mark.parametrize("observed", [Counts([3], 3.0), OnOff([6], [5], 2.0)], ids=["counts", "on_off"])
 @PROCEDURES
 def test_stated_error_is_the_spread_over_seeds(observed, procedure):

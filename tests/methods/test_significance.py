@@ -29,7 +29,7 @@ def mid_p_upper(n, b, cl):
 @pytest.mark.parametrize(("n", "b"), [(3, 5.5), (8, 3.0), (1, 0.5)])
 def test_a_tiny_signal_region_tends_to_the_mid_p_limit(n, b):
     outside = round(b * 1e6)  # its fluctuations are those of b by a thousandth; the tie in n is broken either way
-    found = limit(SIDEBAND, Sideband([n], [outside], [outside], 1e-6, 1e-6))[0]
+    found = limit(SIDEBAND, Sideband([n], [outside], [outside], 1e-6 / (1 + 1e-6), 1e-6))[0]
     assert found == pytest.approx(mid_p_upper(n, b, 0.9), abs=2e-3)
     assert mid_p_upper(3, 5.5, 0.9) == pytest.approx(0.601, abs=5e-4)
 
