@@ -99,8 +99,8 @@ def judge(maps: xr.Dataset) -> Verdict:
     held, reported = outcomes.count("kept"), outcomes.count("reported")
     sentence = f"All {held} columns that promise coverage keep it" if held else "Nothing to judge"
     if reported:
-        told = f"; {reported} do not promise it and are reported"
-        sentence += told if held else f": no column promises coverage, all {reported} are reported"
+        less = f"; {reported} do not promise it and are reported"
+        sentence += less if held else f": no column promises coverage, all {reported} are reported"
     if failing := _failing(maps):
         sentence += f". Some limits failed: of {', '.join(failing)}"
     return Verdict("passed", f"{sentence}.", deficit, told, findings)

@@ -90,12 +90,16 @@ def test_who_promises_no_coverage_is_reported(promises, told):
     promised = {"nothing": "nothing", "asymptotic": "cl asymptotically"}[promises]
     assert verdict.findings[0].sentence.endswith(f"the method promises {promised}")
     assert verdict.sentence == "All 1 columns that promise coverage keep it; 1 do not promise it and are reported."
+    by_toys = verdict.smallest_deficit_sentence.endswith("with 80 % power.")
+    assert by_toys == ("covered" in told)
+    assert by_toys or verdict.smallest_deficit_sentence == "No toys were drawn."
 
 
 def test_without_promises_there_is_nothing_to_judge():
     verdict = judge(maps_of({"honest": promise("nothing", worst=0.2)}))
     assert verdict.outcome == "passed"
     assert verdict.sentence == "Nothing to judge: no column promises coverage, all 1 are reported."
+    assert verdict.smallest_deficit_sentence == "No toys were drawn."
 
 
 def test_failures_of_columns_that_are_not_judged_are_named():
