@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from covsvc import registry, significance
-from covsvc.contracts import Counts, Enumerable, FloatArray, Limits, OnOff, Sideband
+from covsvc.contracts import Counts, Enumerable, FloatArray, Limits, OnOff, Sideband, uncertain
 from covsvc.data_file import Point, read_scan
 from covsvc.engine.clusters import connect
 from covsvc.engine.cost import cost_at
@@ -560,12 +560,12 @@ def significances_on(experiment: str, observed: Mapping[str, Any], options: Opti
     """Return the significance of a signal in real data by every definition that they allow, in standard deviations."""
     views = registry.experiment(experiment, options).observe(dict(observed))
     counted_off = any(isinstance(view, OnOff) for view in views)
-    uncertain = not counted_off and any(np.any(getattr(view, "b_error", 0.0)) for view in views)
+    left_out = ", the error of b left out" * (not counted_off and uncertain(views))
     found: dict[str, float] = {}
     for view in views:
         if isinstance(view, Sideband | OnOff if counted_off else Counts):
             for name, value in significance.of(view).items():
-                found.setdefault(f"{name}, the error of b left out" if uncertain else name, float(value[0]))
+                found.setdefault(name + left_out, float(value[0]))
     return found
 
 

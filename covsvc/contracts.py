@@ -72,6 +72,11 @@ class Counts:
         """Return the number of toys."""
         return len(self.n)
 
+    @property
+    def b_of_each(self) -> FloatArray:
+        """The background of each toy, shape (toy,), whether one was given or many."""
+        return np.full(self.n.shape, self.b, np.float64)
+
 
 @dataclass(frozen=True)
 class UncertainCounts:
@@ -274,6 +279,27 @@ def two_sided(lower: FloatArray, upper: FloatArray) -> Limits:
     # adding 0.0 turns -0.0 into 0.0, so that equal limits have equal bits
     ends = [np.where(failed, np.nan, np.where(upper < 0, 0.0, np.maximum(end, 0.0))) + 0.0 for end in (lower, upper)]
     return Limits(ends[0], ends[1], status)
+
+
+def too_few_events(observed: Counts | OnOff, limits: Limits) -> list[str]:
+    """Say of each empty limit how far the events are below the background; of others nothing."""
+    if isinstance(observed, OnOff):
+        words = [
+            f"n_on = {n_on} is so far below n_off / tau = {n_off / observed.tau:g}"
+            for n_on, n_off in zip(observed.n_on.tolist(), observed.n_off.tolist(), strict=True)
+        ]
+    else:
+        pairs = zip(observed.n.tolist(), observed.b_of_each.tolist(), strict=True)
+        words = [f"n = {n} is so far below b = {b:g}" for n, b in pairs]
+    return [
+        f"{low} that no signal >= 0 is left at this cl" if status == Status.EMPTY else ""
+        for low, status in zip(words, limits.status.tolist(), strict=True)
+    ]
+
+
+def uncertain(views: Sequence[Any]) -> bool:
+    """Tell whether one of the views of an observation says that the background has an error."""
+    return any(isinstance(view, UncertainCounts) and np.any(np.asarray(view.b_error) > 0) for view in views)
 
 
 @runtime_checkable

@@ -99,9 +99,7 @@ def of_independent_sample(n: ArrayLike, n_ind: ArrayLike, zeta_ind: ArrayLike) -
     >>> of_independent_sample([0, 3], 10, 0.1).round(1)
     array([-inf,  1.4])
     """
-    scale = _scales("zeta_ind", zeta_ind, *_RATIOS)
-    events, others, scale = _together(n=_counts("n", n), n_ind=_counts("n_ind", n_ind, MOST_OFF), zeta_ind=scale)
-    return _excess(events, scale * others)
+    return _over_scaled(n, "n_ind", n_ind, "zeta_ind", zeta_ind)
 
 
 def of_sideband(n: ArrayLike, n_sb: ArrayLike, zeta_sb: ArrayLike) -> FloatArray:
@@ -136,9 +134,7 @@ def of_sideband(n: ArrayLike, n_sb: ArrayLike, zeta_sb: ArrayLike) -> FloatArray
     >>> of_sideband(1, 0, 1.0)
     array(inf)
     """
-    scale = _scales("zeta_sb", zeta_sb, *_RATIOS)
-    events, others, scale = _together(n=_counts("n", n), n_sb=_counts("n_sb", n_sb, MOST_OFF), zeta_sb=scale)
-    return _excess(events, scale * others)
+    return _over_scaled(n, "n_sb", n_sb, "zeta_sb", zeta_sb)
 
 
 def of_whole_region(n: ArrayLike, n_out: ArrayLike, zeta: ArrayLike) -> FloatArray:
@@ -326,6 +322,14 @@ def under_the_null(b: ArrayLike, tau: float, thresholds: ArrayLike = (1.0, 2.0, 
         chances[0, :, i] = chance_beyond(mean, scale, 1.0 / scale, False, nominal)
         chances[1, :, i] = chance_beyond(mean, scale, 1.0 / (1.0 + scale), True, nominal)
     return UnderTheNull(z, means, scale, nominal, sideband=chances[0], whole_region=chances[1])
+
+
+def _over_scaled(n: ArrayLike, name: str, others: ArrayLike, scale_name: str, scale: ArrayLike) -> FloatArray:
+    """Return the significance of n events over others that are scaled to the signal region."""
+    scales = _scales(scale_name, scale, *_RATIOS)
+    given = {"n": _counts("n", n), name: _counts(name, others, MOST_OFF), scale_name: scales}
+    events, counted, factor = _together(**given)
+    return _excess(events, factor * counted)
 
 
 def _excess(n: NDArray[Any], mu: NDArray[Any]) -> FloatArray:

@@ -108,3 +108,19 @@ def small_study():
         )
 
     return make
+
+
+@pytest.fixture
+def covsvc(tmp_path, capsys, monkeypatch):
+    """Run a command in an empty folder; return exit code, stdout and stderr."""
+    from covsvc.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        told = capsys.readouterr()
+        return ended.value.code or 0, told.out, told.err
+
+    return call

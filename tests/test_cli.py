@@ -23,22 +23,6 @@ observed: {n: 3, b: 5.5}
 
 
 @pytest.fixture
-def covsvc(tmp_path, capsys, monkeypatch):
-    """Run a command in an empty folder; return exit code, stdout and stderr."""
-    from covsvc.cli import main
-
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        told = capsys.readouterr()
-        return ended.value.code or 0, told.out, told.err
-
-    return call
-
-
-@pytest.fixture
 def study(tmp_path):
     path = tmp_path / "study.yaml"
     path.write_text(STUDY)

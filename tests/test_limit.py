@@ -23,22 +23,6 @@ mass (GeV),n,b,scale
 
 
 @pytest.fixture
-def covsvc(tmp_path, capsys, monkeypatch):
-    """Run a command in an empty folder; return exit code, stdout and stderr."""
-    from covsvc.cli import main
-
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        told = capsys.readouterr()
-        return ended.value.code or 0, told.out, told.err
-
-    return call
-
-
-@pytest.fixture
 def rows(covsvc):
     """Return the rows of `limit --json`, by method, with the exit code and stderr of 0 and nothing."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from covsvc.contracts import Enumerable, FloatArray, IntArray, Limits, Status
+from covsvc.contracts import Enumerable, FloatArray, IntArray, Limits, Run, Status
 from covsvc.kernels.outcomes import sawtooth
 from covsvc.kernels.poisson import poisson_runs
 from covsvc.tally import ROUNDING
@@ -43,9 +43,13 @@ class Worst:
 
 def chances_of(experiment: Enumerable, s_true: float, b: float) -> tuple[int, FloatArray, FloatArray]:
     """Return the smallest value of the first count, the probabilities of its values, and of all other combinations."""
-    first, *rest = experiment.counts(s_true, b) or ()
-    others = reduce(np.multiply.outer, [run.probability for run in rest], np.ones(1)).ravel()
-    return first.first, first.probability, others
+    runs = experiment.counts(s_true, b) or ()
+    return runs[0].first, runs[0].probability, _others_of(runs)
+
+
+def _others_of(runs: Sequence[Run]) -> FloatArray:
+    """Return the probabilities of all combinations of the counts but the first; [1] where there are none."""
+    return reduce(np.multiply.outer, [run.probability for run in runs[1:]], np.ones(1)).ravel()
 
 
 class Coverage:
@@ -64,9 +68,9 @@ class Coverage:
 
     def __init__(self, experiment: Enumerable, first: int, limits: Limits, b: float) -> None:
         self._experiment, self._first, self._limits, self._b = experiment, first, limits, b
-        self._others = chances_of(experiment, 0.0, b)[2]
+        runs = experiment.counts(0.0, b) or ()
+        self._mean, self._others = runs[0].mean, _others_of(runs)
         self._values = len(limits) // len(self._others)
-        self._mean = (experiment.counts(0.0, b) or ())[0].mean
 
     def at(self, s_true: float) -> float:
         """Return the coverage at `s_true`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -137,5 +137,4 @@ def _observed(column: Column, experiment: Experiment, data: dict[str, Any]) -> f
 
 
 def _told(study: Study) -> str:
-    data: Sequence[tuple[str, Any]] = [(key, value) for key, value in (study.observed or {}).items() if key != "b"]
-    return ", ".join(f"{key} = {value:g}" for key, value in data)
+    return ", ".join(f"{key} = {value:g}" for key, value in (study.observed or {}).items() if key != "b")

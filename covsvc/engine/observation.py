@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from covsvc.contracts import Counts, Experiment, LimitMethod, Limits, Sideband, Status, UncertainCounts, one_sided
+from covsvc.contracts import Counts, Experiment, LimitMethod, Limits, Sideband, Status, one_sided, uncertain
 from covsvc.engine.exact import Coverage
 from covsvc.engine.work import Table, Tables, enumerable, limits_of, make_tables, tables_of
 from covsvc.study import HIGHEST, Column, Row, Study, rounded
@@ -40,7 +40,6 @@ def observe(study: Study, maps: xr.Dataset | None = None, *, coverage: bool = Tr
         return []
     experiment = study.experiment.build()
     views = experiment.observe(study.observed)
-    uncertain = any(isinstance(each, UncertainCounts) and np.any(np.asarray(each.b_error) > 0) for each in views)
     found = []
     for column in study.columns:
         method, view = column.spec.build(), column.spec.view_of(experiment)
@@ -50,7 +49,7 @@ def observe(study: Study, maps: xr.Dataset | None = None, *, coverage: bool = Tr
             "cl": column.cl,
             "sided": method.sided,
             "reads": type(views[view]).__name__,
-            "plugged_in": type(views[view]) is Counts and uncertain,
+            "plugged_in": type(views[view]) is Counts and uncertain(views),
             "ensemble": getattr(experiment, "ensemble", ""),
             **study.observed,
             "lower": float(limit.lower[0]),

@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import signal
 
-from covsvc.kernels.poisson import deviance, mean_upper, pmf, pmf_run, support
+from covsvc.kernels.poisson import deviance, mean_upper, pmf, pmf_run, stirling_error, support
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -238,15 +238,6 @@ def flat_upper(n: IntArray, b: FloatArray, width: FloatArray, gaussian: bool, cl
     """
     alpha = 1.0 - cl
     return np.asarray(_flat_upper(n, b, width, gaussian, alpha, mean_upper(n, alpha)))
-
-
-@njit(cache=True)
-def stirling_error(x: float) -> float:
-    """Return ln Gamma(x+1) - (x + 1/2) ln x + x - ln(2 pi)/2 for x > 0."""
-    if x < 16.0:
-        return math.lgamma(x + 1.0) - (x + 0.5) * math.log(x) + x - 0.5 * math.log(2.0 * math.pi)
-    y = 1.0 / x / x
-    return (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - y / 1188) * y) * y) * y) / x
 
 
 @njit(cache=True)

@@ -155,6 +155,15 @@ def deviance(x: float, nu: float) -> float:
 
 
 @njit(cache=True)
+def stirling_error(x: float) -> float:
+    """Return ln Gamma(x+1) - (x + 1/2) ln x + x - ln(2 pi)/2 for x > 0."""
+    if x < 16.0:
+        return math.lgamma(x + 1.0) - (x + 0.5) * math.log(x) + x - 0.5 * math.log(2.0 * math.pi)
+    y = 1.0 / x / x
+    return (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - y / 1188) * y) * y) * y) / x
+
+
+@njit(cache=True)
 def pmf(k: int, nu: float) -> float:
     """Return the Poisson probability of k events, 0^0 = 1, to a few units in the last place.
 
@@ -172,12 +181,7 @@ def pmf(k: int, nu: float) -> float:
     if k == 0:
         return math.exp(-nu)
     x = float(k)
-    y = 1.0 / (x * x)
-    if k < 16:
-        error = math.lgamma(x + 1.0) - (x + 0.5) * math.log(x) + x - 0.5 * math.log(2.0 * math.pi)
-    else:  # Stirling's series
-        error = (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - y / 1188) * y) * y) * y) / x
-    return math.exp(-error - deviance(x, nu)) / math.sqrt(2.0 * math.pi * x)
+    return math.exp(-stirling_error(x) - deviance(x, nu)) / math.sqrt(2.0 * math.pi * x)
 
 
 @njit(cache=True)

@@ -14,8 +14,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import special
 
-from covsvc.kernels.mixtures import mean_at_share, stirling_error
-from covsvc.kernels.poisson import deviance, pmf, pmf_run, support
+from covsvc.kernels.mixtures import mean_at_share
+from covsvc.kernels.poisson import deviance, pmf, pmf_run, stirling_error, support
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

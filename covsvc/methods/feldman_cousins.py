@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from covsvc.contracts import Counts, Limits, two_sided
 from covsvc.kernels.belts import feldman_cousins, monotone_upper
 
@@ -34,7 +32,7 @@ class FeldmanCousins:
 
     def limits(self, observed: Counts, cl: float) -> Limits:
         """Return the limits of each count, expected signal events."""
-        b = np.broadcast_to(np.asarray(observed.b), observed.n.shape).astype(np.float64)
+        b = observed.b_of_each
         lower, upper = feldman_cousins(observed.n, b, 1.0 - cl)
         if self.monotone_in_b:
             upper = monotone_upper(observed.n, b, 1.0 - cl, upper)

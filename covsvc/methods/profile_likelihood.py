@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from scipy import special
 
-from covsvc.contracts import Counts, Limits, OnOff, Status, one_sided
+from covsvc.contracts import Counts, Limits, OnOff, one_sided, too_few_events
 from covsvc.kernels.profile import likelihood_upper
 
 
@@ -41,22 +41,11 @@ class ProfileLikelihood:
         """Return the limits of each observation, expected signal events."""
         z = max(-float(special.ndtri(1.0 - cl)), 0.0)
         if isinstance(observed, OnOff):
-            n, off, tau = observed.n_on, observed.n_off, observed.tau
+            n, off, tau = observed.n_on, observed.n_off.astype(np.float64), observed.tau
         else:
-            n, off, tau = observed.n, np.broadcast_to(observed.b, observed.n.shape), math.inf
-        return one_sided(likelihood_upper(n.astype(np.float64), off.astype(np.float64), tau, z, self.bounded))
+            n, off, tau = observed.n, observed.b_of_each, math.inf
+        return one_sided(likelihood_upper(n.astype(np.float64), off, tau, z, self.bounded))
 
     def explain(self, observed: Counts | OnOff, cl: float) -> list[str]:
         """Return why each observation has no limit, in words, empty where it has one."""
-        if isinstance(observed, OnOff):
-            words = [
-                f"n_on = {n_on} is so far below n_off / tau = {n_off / observed.tau:g}"
-                for n_on, n_off in zip(observed.n_on.tolist(), observed.n_off.tolist(), strict=True)
-            ]
-        else:
-            b = np.broadcast_to(observed.b, observed.n.shape)
-            words = [f"n = {n} is so far below b = {b:g}" for n, b in zip(observed.n.tolist(), b.tolist(), strict=True)]
-        return [
-            f"{low} that no signal >= 0 is left at this cl" if status == Status.EMPTY else ""
-            for low, status in zip(words, self.limits(observed, cl).status, strict=True)
-        ]
+        return too_few_events(observed, self.limits(observed, cl))

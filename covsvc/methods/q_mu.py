@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from scipy import special
 
-from covsvc.contracts import Counts, FloatArray, Limits, OnOff, Status, one_sided
+from covsvc.contracts import Counts, FloatArray, Limits, OnOff, one_sided, too_few_events
 from covsvc.kernels.profile import asimov_upper, asymptotic_upper
 
 
@@ -86,18 +86,7 @@ class QMu:
 
     def explain(self, observed: Counts | OnOff, cl: float) -> list[str]:
         """Return why each observation has no limit, in words, empty where it has one."""
-        if isinstance(observed, OnOff):
-            words = [
-                f"n_on = {n_on} is so far below n_off / tau = {n_off / observed.tau:g}"
-                for n_on, n_off in zip(observed.n_on.tolist(), observed.n_off.tolist(), strict=True)
-            ]
-        else:
-            b = np.broadcast_to(observed.b, observed.n.shape)
-            words = [f"n = {n} is so far below b = {b:g}" for n, b in zip(observed.n.tolist(), b.tolist(), strict=True)]
-        return [
-            f"{low} that no signal >= 0 is left at this cl" if status == Status.EMPTY else ""
-            for low, status in zip(words, self.limits(observed, cl).status, strict=True)
-        ]
+        return too_few_events(observed, self.limits(observed, cl))
 
 
 @dataclass(frozen=True)
@@ -130,8 +119,7 @@ def _numbers(observed: Counts | OnOff) -> tuple[FloatArray, FloatArray, float]:
     """Return the counts, and those off source with tau, or the known background with +inf."""
     if isinstance(observed, OnOff):
         return observed.n_on.astype(np.float64), observed.n_off.astype(np.float64), observed.tau
-    b = np.broadcast_to(observed.b, observed.n.shape)
-    return observed.n.astype(np.float64), b.astype(np.float64), math.inf
+    return observed.n.astype(np.float64), observed.b_of_each, math.inf
 
 
 def _quantile(tail: float) -> float:

@@ -223,7 +223,7 @@ class SamplingDistribution:
     def _enumerated(self, observed: Counts | OnOff, cl: float) -> FloatArray:
         if isinstance(observed, Counts):
             if self.p_value == "mid":
-                return np.asarray(mid_upper(observed.n, _spread(observed), 1.0 - cl, self._cls))
+                return np.asarray(mid_upper(observed.n, observed.b_of_each, 1.0 - cl, self._cls))
             if self._cls:
                 return truncated_upper(observed.n + 1.0, observed.b, cl)
             return mean_upper(observed.n, 1.0 - cl) - observed.b
@@ -234,7 +234,7 @@ class SamplingDistribution:
     def _drawn(self, observed: Counts | OnOff, cl: float) -> list[_Found]:
         each: list[_Count | _Pair]
         if isinstance(observed, Counts):
-            each = [_Count(*one) for one in zip(observed.n.tolist(), _spread(observed).tolist(), strict=True)]
+            each = [_Count(*one) for one in zip(observed.n.tolist(), observed.b_of_each.tolist(), strict=True)]
         else:
             pairs = zip(observed.n_on.tolist(), observed.n_off.tolist(), strict=True)
             each = [_Pair(*pair, observed.tau) for pair in pairs]
@@ -357,10 +357,6 @@ _TOO_LARGE = (
     f"more than {MOST_OFF_SOURCE:,} counts off source or {MOST_ON_SOURCE:,} on source matter: too many to enumerate; "
     "give n_toys"
 )
-
-
-def _spread(observed: Counts) -> FloatArray:
-    return np.broadcast_to(np.asarray(observed.b, np.float64), observed.n.shape).copy()
 
 
 def _reach(one: _Count | _Pair, least: float, q: float) -> float:
