@@ -26,10 +26,11 @@ if TYPE_CHECKING:
         worst_coverage,
         write_report,
     )
-    from covsvc.contracts import Counts, Limits, OnOff, Sideband, Status, UncertainCounts
+    from covsvc.contracts import Counts, Events, Limits, OnOff, Sideband, Status, UncertainCounts
 
 _HOME = {
     "Counts": "covsvc.contracts",
+    "Events": "covsvc.contracts",
     "Limits": "covsvc.contracts",
     "OnOff": "covsvc.contracts",
     "Sideband": "covsvc.contracts",
@@ -50,6 +51,7 @@ _HOME = {
 
 __all__ = [
     "Counts",
+    "Events",
     "Limits",
     "OnOff",
     "Sideband",

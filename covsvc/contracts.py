@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import reduce
+from functools import cached_property, reduce
 from numbers import Real
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -216,6 +216,116 @@ class Sideband:
 
 
 @dataclass(frozen=True)
+class Events(Counts):
+    """Positions of events along the cumulative signal spectrum; the background may be unknown.
+
+    Parameters
+    ----------
+    n : array_like of int, shape (toy,)
+        Observed events.
+    u : array_like of float, shape (event,)
+        Signal cdf of each event, in [0, 1], so that signal alone is uniform; ascending within a toy, toy after toy.
+    b : float
+        Expected events of a known background; 0 where nothing is known, and all other background is unknown.
+    v : array_like of float, shape (event,), optional
+        Cdf of the known background at each event, in [0, 1] and ascending; needed where b > 0.
+
+    Raises
+    ------
+    ObservationError
+        If a count or b is none, there are not as many positions as events, a position lies outside of [0, 1] or
+        below the one before it, or v is missing or of no use.
+    """
+
+    u: FloatArray = field(default_factory=lambda: np.zeros(0))
+    v: FloatArray | None = None
+
+    def __init__(self, n: ArrayLike, u: ArrayLike, b: float = 0.0, v: ArrayLike | None = None) -> None:
+        super().__init__(n, b)
+        if not isinstance(self.b, float):
+            raise ObservationError("b: the toys of a batch of events share one known background")
+        if (v is None) != (self.b == 0):
+            told = (
+                "its cdf v at each event is needed" if v is None else "v is the cdf of a known background, give b > 0"
+            )
+            raise ObservationError(f"b = {self.b:g}: {told}")
+        object.__setattr__(self, "u", self._positions("u", u))
+        object.__setattr__(self, "v", None if v is None else self._positions("v", v))
+
+    @classmethod
+    def of(cls, toys: Sequence[ArrayLike], b: float = 0.0, v: Sequence[ArrayLike] | None = None) -> Events:
+        """Return the events of toys that are given one by one, in any order within a toy.
+
+        Parameters
+        ----------
+        toys : sequence of array_like of float
+            Signal cdf of the events of each toy.
+        b : float
+            Expected events of a known background.
+        v : sequence of array_like of float, optional
+            Cdf of the known background at the same events.
+        """
+        rows = [np.atleast_1d(np.asarray(toy, np.float64)) for toy in toys]
+        others = rows if v is None else [np.atleast_1d(np.asarray(toy, np.float64)) for toy in v]
+        if [len(row) for row in rows] != [len(other) for other in others]:
+            raise ObservationError("v: give the cdf of the known background at each event of each toy")
+        orders = [np.lexsort((other, row)) for row, other in zip(rows, others, strict=True)]
+        u, both = (
+            np.concatenate([*(row[order] for row, order in zip(each, orders, strict=True)), np.zeros(0)])
+            for each in (rows, others)
+        )
+        return cls([len(row) for row in rows], u, b, None if v is None else both)
+
+    @classmethod
+    def drawn(cls, n: IntArray, u: FloatArray, b: float = 0.0, v: FloatArray | None = None) -> Events:
+        """Return events that are known to be as they should; an experiment spares its toys the checks."""
+        events = object.__new__(cls)
+        for name, value in (("n", n), ("u", u), ("b", b), ("v", v)):
+            object.__setattr__(events, name, value)
+        return events
+
+    @property
+    def starts(self) -> IntArray:
+        """Where the events of each toy begin in u, shape (toy + 1,)."""
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.n)])
+
+    @cached_property
+    def largest_intervals(self) -> FloatArray:
+        """The largest part of the signal that an interval with k or fewer events holds, shape (event,).
+
+        Where a toy's events begin stands that for k = 0, then for k = 1 and so on; an interval with as many events as
+        the toy has is the whole range, 1, and not told. Beyond MOST_INSIDE, NaN. It is made once for all methods.
+
+        References
+        ----------
+        .. [1] S. Yellin, Phys. Rev. D 66 (2002) 032005, Section III: x over mu of the intervals between events.
+        """
+        from covsvc.kernels.intervals import largest_intervals
+
+        return largest_intervals(self.n, self.u)
+
+    def _positions(self, name: str, given: ArrayLike) -> FloatArray:
+        positions = np.asarray(given)
+        if positions.dtype.kind not in "iuf" or positions.ndim != 1:
+            raise ObservationError(f"{name}: positions of events are a row of numbers in [0, 1], toy after toy")
+        positions = positions.astype(np.float64, copy=False)
+        if len(positions) != self.n.sum():
+            raise ObservationError(f"{name} holds {len(positions)} positions, but n = {self.n.sum()} events in all")
+        wrong = positions[~((positions >= 0) & (positions <= 1))]
+        if wrong.size:
+            raise ObservationError(f"{name} = {wrong[0]:g}: a cumulative spectrum lies in [0, 1]")
+        falls = positions[1:] < positions[:-1]
+        begins = self.starts[1:-1]
+        falls[begins[(begins > 0) & (begins < len(positions))] - 1] = False
+        if falls.any():
+            at = int(np.argmax(falls))
+            raise ObservationError(
+                f"{name} falls from {positions[at]:g} to {positions[at + 1]:g}: the events of a toy ascend"
+            )
+        return positions
+
+
+@dataclass(frozen=True)
 class Limits:
     """Confidence intervals of the signal, one a toy.
 
@@ -310,7 +420,11 @@ class LimitMethod(Protocol):
     observation do not depend on the others in its batch, on their number or their order.
 
     One may also have ``explain(observed, cl) -> list[str]``: why each observation has no limit, in words, empty where
-    it has one; and a class variable ``refuses``, a mapping of options that it cannot have to the reason.
+    it has one; a class variable ``refuses``, a mapping of options that it cannot have to the reason; and, if it rests
+    on tables made from toys, ``missing(cl) -> str | None``: what to build before limits at `cl` can be set,
+    ``calibration(cl) -> str``: what tells the table from others, and ``calibration_error(cl) -> float``: the standard
+    error of the coverage that its toys leave. One that reads events may say which interval decided:
+    ``intervals(observed, cl) -> left, right``, numbers of events within the toy.
     """
 
     reads: ClassVar[tuple[type, ...]]
