@@ -15,8 +15,9 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from covsvc import registry, significance
-from covsvc.contracts import Counts, Enumerable, FloatArray, Limits, OnOff, Sideband, uncertain
+from covsvc.contracts import Counts, Enumerable, Events, FloatArray, IntArray, Limits, OnOff, Sideband, uncertain
 from covsvc.data_file import Point, read_scan
+from covsvc.engine import table_building
 from covsvc.engine.clusters import connect
 from covsvc.engine.cost import cost_at
 from covsvc.engine.exact import Worst
@@ -26,8 +27,28 @@ from covsvc.engine.likeness import likenesses
 from covsvc.engine.observation import coverage_of, draw_curves, observe
 from covsvc.engine.statistics import statistics_of
 from covsvc.engine.warm_up import run_kernels
-from covsvc.engine.work import MOST_OUTCOMES, Table, Tables, limits_of, make_tables, run_task, sum_exactly, tables_of
+from covsvc.engine.work import (
+    MOST_OUTCOMES,
+    Table,
+    Tables,
+    box_of,
+    limits_of,
+    make_tables,
+    run_task,
+    sum_exactly,
+    tables_of,
+)
 from covsvc.errors import ObservationError, StoreError, StudyError
+from covsvc.event_file import SeenEvents, read_background, read_events, read_signal
+from covsvc.interval_tables import (
+    IntervalTable,
+    cache_folder,
+    interval_table,
+    levels,
+    missing_table,
+    path_of,
+    write_table,
+)
 from covsvc.maps import summarize
 from covsvc.store.repository import Ledger, compare, driver_of, open_cube, open_ledger, stored_studies
 from covsvc.study import (
@@ -51,20 +72,26 @@ from covsvc.verdict import judge, smallest_deficit
 
 __all__ = [
     "STORE",
+    "build_tables",
     "describe",
     "draw_curves",
+    "event_methods",
     "exact_coverage",
     "expected_limits",
     "judge",
     "limits",
     "limits_on",
+    "limits_on_events",
     "load_studies",
     "load_study",
     "maps_of",
     "observe",
     "open_cube",
     "plan",
+    "read_background",
+    "read_events",
     "read_scan",
+    "read_signal",
     "readers_of",
     "remainder",
     "rows_of_scan",
@@ -74,7 +101,9 @@ __all__ = [
     "status",
     "stored_studies",
     "summarize",
+    "tables",
     "worst_coverage",
+    "write_events",
     "write_report",
     "write_scan",
 ]
@@ -82,8 +111,8 @@ __all__ = [
 STORE = "coverage-cubes"
 """Folder of the cubes: a name that no Python module can have, or it would hide one from programs started beside it."""
 
-TASK_TOYS = 1.5e7
-"""Toys of a task, about: 0.5 to 2 s of work for counting experiments."""
+TASK_TOYS, TASK_TOYS_ONE_BY_ONE = 1.5e7, 5e5
+"""Toys of a task, about: 0.5 to 2 s of work where limits are looked up, and where they are set toy by toy."""
 
 Options = Mapping[str, Any]
 
@@ -348,7 +377,7 @@ def run(
     replace: bool = False,
     retry_failed: bool = False,
     progress: Callable[[Progress], None] | None = None,
-    task_toys: float = TASK_TOYS,
+    task_toys: float | None = None,
     commit_seconds: float = 10.0,
 ) -> xr.Dataset:
     """Compute what is missing of a study, store it, and return its cube.
@@ -369,8 +398,8 @@ def run(
         Draw failed blocks again.
     progress : callable, optional
         Is told a `Progress` now and then.
-    task_toys : float
-        Toys of a task, about; results do not depend on it.
+    task_toys : float, optional
+        Toys of a task, about; results do not depend on it. Unless given, so many that it takes about a second.
     commit_seconds : float
         Time between commits.
 
@@ -386,6 +415,7 @@ def run(
     ClusterError
         If the cluster cannot be reached, or is lost.
     """
+    task_toys = task_toys or _task_toys(study)
     tile = tile_size(study, task_toys)
     with open_ledger(store, study, replace=replace, s_tile=tile, commit_seconds=commit_seconds) as ledger:
         _trust(ledger, study, replace)
@@ -437,7 +467,7 @@ def remainder(
     *,
     replace: bool = False,
     retry_failed: bool = False,
-    task_toys: float = TASK_TOYS,
+    task_toys: float | None = None,
 ) -> Remainder:
     """Say what `run` with the same options would compute, without locking the store.
 
@@ -447,11 +477,11 @@ def remainder(
         If `run` would refuse the study.
     """
     missing, new, stored = _peek(study, store, replace, retry_failed)
-    return Remainder(*_work(study, missing, task_toys), new, stored)
+    return Remainder(*_work(study, missing, task_toys or _task_toys(study)), new, stored)
 
 
 def plan(
-    study: Study, store: str | Path = STORE, *, n_workers: int = 1, task_toys: float = TASK_TOYS
+    study: Study, store: str | Path = STORE, *, n_workers: int = 1, task_toys: float | None = None
 ) -> dict[str, Any]:
     """Say what `run` would do, what it would cost, and what the toys could show.
 
@@ -761,6 +791,7 @@ def write_report(
         null=_under_the_null(study),
         statistics=statistics_of(study),
         notes=likenesses(study),
+        events=_interval_tables(study),
     )
 
 
@@ -781,6 +812,19 @@ def _under_the_null(study: Study) -> xr.Dataset | None:
         coords={"threshold": found.thresholds, "b": found.b},
         attrs={"tau": tau},
     )
+
+
+def _interval_tables(study: Study) -> list[IntervalTable] | None:
+    """Return the tables that there are at the study's cl; None where the data are no positions of events."""
+    if Events not in study.experiment.build().gives:
+        return None
+    return [interval_table(cl) for cl in study.cl if missing_table(cl) is None]
+
+
+def _task_toys(study: Study) -> float:
+    """Return how many toys make a task of about a second: fewer where limits are set toy by toy."""
+    row = Row(study.source, study.columns, study.b[-1], study.s_true)
+    return TASK_TOYS if box_of(study.experiment.build(), row) else TASK_TOYS_ONE_BY_ONE
 
 
 def _work(study: Study, missing: Callable[[float], Any], task_toys: float) -> tuple[int, int, int]:
@@ -918,3 +962,177 @@ def _table(row: Row) -> Table:
             + ", or take a smaller b" * many
         )
     return tables.table
+
+
+def tables() -> list[dict[str, Any]]:
+    """Return what is known of each table of the interval methods that is used: cl, reach, error, origin and file."""
+    return [_told_table(level) for level in levels()]
+
+
+def build_tables(
+    cl: Sequence[float],
+    *,
+    toys: int = 3_000_000,
+    seed: int = 2002,
+    largest_mu: float = 120.0,
+    folder: str | Path | None = None,
+    cluster: Any = None,
+    n_workers: int | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Build the tables of the interval methods at some confidence levels, and store them.
+
+    Parameters
+    ----------
+    cl : sequence of float
+        In [0.5, 1).
+    toys : int
+        Toys at each mu.
+    seed : int
+    largest_mu : float
+        Where the tables end, expected events.
+    folder : str or Path, optional
+        The user's cache unless given.
+    cluster, n_workers
+        As those of `run`.
+    progress : callable, optional
+        Is told the stage and how much of it is done, from 0 to 1.
+
+    Returns
+    -------
+    list of dict
+        One a table: as `tables` gives it; hidden_by, the file of another table that is used in its place, or None.
+
+    Raises
+    ------
+    StudyError
+        If a cl, the number of toys or the largest mu is out of range.
+    TaskError
+        If there are too few toys to tell thresholds apart.
+    """
+    wanted = sorted({rounded(confidence_level(level)) for level in cl})
+    if not wanted:
+        raise StudyError("cl: name a confidence level, for example 0.90")
+    if wanted[-1] > _HIGHEST_TABLE:
+        raise StudyError(f"cl = {wanted[-1]:g}: so few toys exceed it that tables are built up to {_HIGHEST_TABLE:g}")
+    if not _LEAST_TOYS <= toys <= _MOST_TOYS:
+        raise StudyError(f"toys = {toys:,}: {_LEAST_TOYS:,} to {_MOST_TOYS:,} at each mu make a table")
+    smallest = -2.0 * float(np.log1p(-wanted[-1]))
+    if not smallest <= largest_mu <= _FARTHEST:
+        raise StudyError(f"largest_mu = {largest_mu:g}: expected events in [{smallest:.3g}, {_FARTHEST:g}]")
+    target = cache_folder() if folder is None else Path(folder)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"{target}: {error.strerror}; choose another folder") from None
+    with connect(cluster, n_workers) as client:
+        built = table_building.build_tables(wanted, int(toys), seed, float(largest_mu), target, client, progress)
+    paths = [write_table(table, target) for table in built]
+    found = []
+    for table, path in zip(built, paths, strict=True):
+        used = path_of(table.cl)
+        hidden_by = str(used) if used is not None and used.resolve() != path.resolve() else None
+        found.append(_about(table, path) | {"hidden_by": hidden_by})
+    return found
+
+
+_LEAST_TOYS, _MOST_TOYS = 10_000, 100_000_000
+_FARTHEST, _HIGHEST_TABLE = 140.0, 0.999
+
+
+def _told_table(level: float) -> dict[str, Any]:
+    path = path_of(level)
+    if path is None:
+        raise StudyError(f"cl = {level:g}: its table was removed a moment ago")
+    return _about(interval_table(level), path)
+
+
+def _about(table: IntervalTable, path: Path) -> dict[str, Any]:
+    error = max(float(part.error.max()) for part in (table.c_max, table.p_max))
+    made_by = {key: table.made_by[key] for key in ("toys", "seed", "version")}
+    return {"cl": table.cl, "largest_mu": table.largest_mu, "error": error, **made_by, "file": str(path)}
+
+
+def event_methods() -> list[dict[str, Any]]:
+    """Return the name of every installed method that allows for unknown background and leaves nothing to choose."""
+    known = registry.installed("methods")
+    return [
+        {"name": name}
+        for name in known
+        if name == "poisson" or (name != "fixed_interval_n" and Events in registry.find("methods", name).reads)
+    ]
+
+
+def limits_on_events(
+    seen: SeenEvents, methods: list[dict[str, Any]] | None = None, cl: Sequence[float] = (0.90,)
+) -> list[dict[str, Any]]:
+    """Set the limits of several methods on the positions of real events.
+
+    Parameters
+    ----------
+    seen : SeenEvents
+        From `read_events`.
+    methods : list of dict, optional
+        name and options of each; `event_methods` unless given.
+    cl : sequence of float
+
+    Returns
+    -------
+    list of dict
+        One a method and level, as `limits_on` gives it, with n and b in place of the data; scaled, the upper limit on
+        the cross section; interval, None or what the interval was that decided: its ends, low and high; events, those
+        inside; expected, the signal events there at the limit, and background, those of the known background.
+    """
+    asked = event_methods() if methods is None else methods
+    # a method that nobody named does not keep the others from their answer: it fails and says why
+    without = {each["name"]: _missing(each["name"], cl) for each in asked} if methods is None else {}
+    asked = [each for each in asked if not without.get(each["name"])]
+    view = registry.experiment("spectrum").observe(seen.data)[0]
+    built = [registry.method(each["name"], each.get("options")) for each in asked for _ in cl]
+    rows: list[dict[str, Any]] = []
+    for method, found in zip(built, limits_on("spectrum", seen.data, asked, list(cl)), strict=True):
+        row = {key: value for key, value in found.items() if key not in ("u", "v")}
+        row |= {"n": len(seen.positions), "b": view.b, "scaled": row["upper"] / seen.spectrum.total}
+        row["reason"] = row["reason"].removeprefix(f"{StudyError.__name__}: ")
+        decide: Any = getattr(method, "intervals", None)
+        decided = decide is not None and row["status"] in ("ok", "empty")
+        row["interval"] = _interval(seen, row["upper"], *decide(view, row["cl"])) if decided else None
+        rows.append(row)
+    nothing = {"lower": np.nan, "upper": np.nan, "scaled": np.nan, "status": "failed", "interval": None}
+    for name, reasons in without.items():
+        for level, reason in reasons.items():
+            rows.append(rows[0] | nothing | {"limit_method": name, "cl": level, "reason": reason})
+    return rows
+
+
+def _missing(name: str, levels: Sequence[float]) -> dict[float, str]:
+    """Return why a method has no limits at these levels; empty if it has them at all of them."""
+    missing: Any = getattr(registry.method(name), "missing", None)
+    reasons = {level: missing(level) for level in sorted(levels)} if missing else {}
+    first = next(filter(None, reasons.values()), None)
+    return {level: reason or first for level, reason in reasons.items()} if first else {}
+
+
+def write_events(
+    seen: SeenEvents, rows: Sequence[Mapping[str, Any]], path: str | Path, *, quantity: str = "cross section"
+) -> Path:
+    """Draw events, the spectrum at its limit and the deciding intervals: PNG, SVG or PDF, by the suffix of `path`."""
+    from covsvc.report.event_plot import write_events as write
+
+    return write(seen, rows, Path(path), quantity)
+
+
+def _interval(seen: SeenEvents, upper: float, left: IntArray, right: IntArray) -> dict[str, Any]:
+    """Return the interval between the events `left` and `right`, or the ends of the range, with what is in it."""
+    first, last = int(left[0]), int(right[0])
+    low = seen.spectrum.low if first < 0 else float(seen.positions[first])
+    high = seen.spectrum.high if last >= len(seen.positions) else float(seen.positions[last])
+    ends = np.array([low, high])
+    known = seen.background
+    return {
+        "low": low,
+        "high": high,
+        "events": last - first - 1,
+        "expected": float(np.diff(seen.spectrum.cdf(ends))[0]) * upper,
+        "background": float(np.diff(known.cdf(ends))[0]) * known.total if known is not None else 0.0,
+    }

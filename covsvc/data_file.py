@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, pairwise
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ FORMS = {
 
 OPTIONAL = {"b_error", "scale"}
 """What may stand beside them."""
+
+
+_FEW = 5
+"""Positions of events that are told one by one."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +77,15 @@ def observation_of(given: Mapping[str, Any], shape: str = "gamma") -> Observed:
     names = set(given) - {"b_error"}
     if not _complete(names) or ("b_error" in given and "b" not in given):
         raise ObservationError(f"given: {_listed(given)}; {_forms()}")
-    numbers = {name: _float(name, value) for name, value in given.items()}
+    numbers = {name: finite(name, value) for name, value in given.items()}
     observed = _observed(numbers, shape)
     registry.experiment(observed.experiment, observed.options).observe(dict(observed.data))
     return observed
+
+
+def told_data(data: Mapping[str, Any]) -> str:
+    """Say what was observed in words; of many events only how many there are."""
+    return ", ".join(f"{name} = {_told(value)}" for name, value in data.items())
 
 
 def scale_of(given: Any) -> float:
@@ -86,7 +96,7 @@ def scale_of(given: Any) -> float:
     ObservationError
         If no limit can be told in its units.
     """
-    scale = _float("scale", given)
+    scale = finite("scale", given)
     if not 1e-100 <= scale <= 1e100:
         raise ObservationError(f"scale = {scale:g}: what one event stands for lies in [1e-100, 1e+100]")
     return scale
@@ -103,7 +113,10 @@ def read_scan(path: str | Path, shape: str = "gamma") -> tuple[str, list[Point]]
     ObservationError
         If the file or a row is refused, with the line and the value.
     """
-    (first, (name, *columns)), *lines = _rows(path)
+    rows = rows_of(path)
+    if len(rows) < 2:
+        raise ObservationError(f"{path}: holds no points; give a header such as 'mass,n,b' and a row a point")
+    (first, (name, *columns)), *lines = rows
     at = f"{path}:{first}"
     if not name:
         raise ObservationError(f"{at}: the first column has no name; it holds the model parameter, for example mass")
@@ -127,7 +140,7 @@ def read_scan(path: str | Path, shape: str = "gamma") -> tuple[str, list[Point]]
             parameter, *values = row
             given = dict(zip(columns, values, strict=True))
             scale = scale_of(given.pop("scale", 1.0))
-            points.append(Point(_float(name, parameter), observation_of(given, shape), scale))
+            points.append(Point(finite(name, parameter), observation_of(given, shape), scale))
         except CovsvcError as error:
             raise ObservationError(f"{path}:{number}: {error}") from None
     points.sort(key=lambda point: point.parameter)
@@ -137,23 +150,61 @@ def read_scan(path: str | Path, shape: str = "gamma") -> tuple[str, list[Point]]
     return name, points
 
 
-def _rows(path: str | Path) -> list[tuple[int, list[str]]]:
-    """Return the header and the rows of a CSV file with the number of their line; at least one row."""
-    found = []
+def rows_of(path: str | Path, delimiter: str | None = ",") -> list[tuple[int, list[str]]]:
+    """Return the rows of a text file with the number of their line; no comments, no empty rows.
+
+    Parameters
+    ----------
+    path : str or Path
+    delimiter : str, optional
+        What stands between the cells; None: the first of comma, semicolon and tab that any row holds, or white space.
+
+    Raises
+    ------
+    ObservationError
+        If it is no text in UTF-8, or a row is no CSV.
+    """
     try:
-        for number, line in enumerate(Path(path).read_text(encoding="utf-8-sig").splitlines(), 1):
-            if line.lstrip().startswith("#"):
-                continue
-            cells = [cell.strip() for row in csv.reader([line], strict=True) for cell in row]
-            if any(cells):
-                found.append((number, cells))
+        text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ObservationError(f"{path}: byte {error.start} is no text in UTF-8; save the file as CSV, UTF-8") from None
-    except csv.Error as error:
-        raise ObservationError(f"{path}:{number}: {error}") from None
-    if len(found) < 2:
-        raise ObservationError(f"{path}: holds no points; give a header such as 'mass,n,b' and a row a point")
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if not line.lstrip().startswith("#")]
+    if delimiter is None:
+        delimiter = next((mark for mark in ",;\t" if any(mark in line for _, line in lines)), None)
+    found = []
+    for number, line in lines:
+        try:
+            rows = csv.reader([line], delimiter=delimiter, strict=True) if delimiter else [line.split()]
+            cells = [cell.strip() for row in rows for cell in row]
+        except csv.Error as error:
+            raise ObservationError(f"{path}:{number}: {error}") from None
+        if any(cells):
+            found.append((number, cells))
     return found
+
+
+def finite(name: str, value: Any) -> float:
+    """Return the number that `value` is, or is written as.
+
+    Raises
+    ------
+    ObservationError
+        If it is none, or infinite or NaN.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ObservationError(f"{name} = {value!r}: is no number") from None
+    if not math.isfinite(number):
+        raise ObservationError(f"{name} = {value}: must be finite")
+    return number
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, Real):
+        return f"{float(value):g}"
+    values = list(value)
+    return f"[{', '.join(f'{each:g}' for each in values)}]" if len(values) <= _FEW else f"{len(values)} positions"
 
 
 def _observed(given: dict[str, float], shape: str) -> Observed:
@@ -174,16 +225,6 @@ def _observed(given: dict[str, float], shape: str) -> Observed:
         if b > 0 and 1e-3 <= b_error / b <= 1.0:
             options["relative_b_error"] = b_error / b
     return Observed("counting", options, given)
-
-
-def _float(name: str, value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ObservationError(f"{name} = {value!r}: is no number") from None
-    if not math.isfinite(number):
-        raise ObservationError(f"{name} = {value}: must be finite")
-    return number
 
 
 def _complete(names: set[str]) -> bool:

@@ -16,6 +16,7 @@ import click
 
 from covsvc.cli.limit import limit
 from covsvc.cli.printing import AS_JSON, level, new_table, observed_table, print_json, print_table, say
+from covsvc.cli.tables import tables
 from covsvc.errors import ClusterError, CovsvcError, StoreError, TaskError
 from covsvc.version import __version__
 
@@ -51,6 +52,7 @@ def cli() -> None:
       covsvc plan study.yaml                  what would it cost, and show?
       covsvc run study.yaml --report report   do it; run it again to go on
       covsvc report cleo-tau-mu-gamma         draw what is stored
+      covsvc tables list                      what do the interval methods rest on?
 
     Exit codes: 0 passed; 1 a gate failed; 2 usage, study or observation; 3 incomplete; 4 cluster; 130 interrupted.
     """  # noqa: D301 - click wants the character itself
@@ -285,6 +287,7 @@ def experiments(as_json: bool) -> None:
 
 
 cli.add_command(limit)
+cli.add_command(tables)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -387,10 +390,11 @@ def _duration(seconds: float) -> str:
 
 
 def _print_run(study: Study, verdict: Any, observed: list[dict[str, Any]], page: Path | None) -> None:
+    from covsvc.data_file import told_data
+
     click.echo(f"{study.name}: {verdict.outcome}. {verdict.sentence}")
     if observed:
-        told = ", ".join(f"{key} = {value:g}" for key, value in (study.observed or {}).items())
-        click.echo(f"Limits on the observation {told} (events):")
+        click.echo(f"Limits on the observation {told_data(study.observed or {})} (events):")
         print_table(observed_table(observed))
     else:
         table = new_table("method", "cl", "worst coverage", "at s_true", "b", "")

@@ -93,7 +93,11 @@ def _data(name: str, what: str) -> Callable[[Callable[..., None]], Callable[...,
     metavar="NUMBER",
     help="The branching fraction or cross section of one event: limits are shown times this, too.",
 )
-@click.option("--quantity", metavar="NAME", help="With --scale or --scan: its name, for example 'B(tau -> mu gamma)'.")
+@click.option(
+    "--quantity",
+    metavar="NAME",
+    help="With --scale, --scan or --events: its name, for example 'B(tau -> mu gamma)'.",
+)
 @click.option(
     "--scan",
     type=click.Path(dir_okay=False),
@@ -105,8 +109,33 @@ def _data(name: str, what: str) -> Callable[[Callable[..., None]], Callable[...,
     "--figure",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="With --scan: the limit plot, PNG, SVG or PDF; the scan's name with .png unless given.",
+    help="With --scan or --events: the picture, PNG, SVG or PDF; that file's name with .png unless given.",
 )
+@click.option(
+    "--events",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="The positions of events, where the background is unknown: text or CSV, one a line, a header or none.",
+)
+@click.option(
+    "--spectrum",
+    metavar="FILE|NAME:OPTION=NUMBER,...",
+    help="With --events: the signal's spectrum. A file with the columns position and dN/dE, for a cross section of 1; "
+    "or uniform:low=2,high=60, exponential with scale, gaussian with mean and width, too, each with events=NUMBER, "
+    "those of a cross section of 1.",
+)
+@click.option(
+    "--background",
+    metavar="FILE|NAME:OPTION=NUMBER,...",
+    help="With --events: what is known of the background, its expected events told in the same way.",
+)
+@click.option(
+    "--range",
+    "within",
+    metavar="LOW,HIGH",
+    help="With --events: look at a part of the spectrum; events outside are left out.",
+)
+@click.option("--column", metavar="NAME", help="With --events: the column of the positions, if there are several.")
 @AS_JSON
 def limit(
     shape: str | None,
@@ -119,6 +148,11 @@ def limit(
     quantity: str | None,
     scan: str | None,
     figure: str | None,
+    events: str | None,
+    spectrum: str | None,
+    background: str | None,
+    within: str | None,
+    column: str | None,
     as_json: bool,
     **data: float | None,
 ) -> None:
@@ -140,18 +174,36 @@ def limit(
       covsvc limit --n 3 --b 5.5 --scale 8.4e-7 --quantity "B(tau -> mu gamma)"
       covsvc limit --scan masses.csv -m cls     with the columns mass,n,b,scale
 
+    \b
+    Positions of events over an unknown background, and the signal's spectrum:
+      covsvc limit --events events.csv --spectrum spectrum.csv --cl 0.95
+      covsvc limit --events e.csv --spectrum exponential:scale=9,low=2,high=60
+
     Limits are expected signal events: `< 3.57` an upper limit, `[0.10, 6.42]` a two-sided interval, `empty` if even
-    s = 0 is excluded, `no limit` if no signal is; why is said on stderr. Below them stands the significance of a
-    signal, by the equations of Narsky (Nucl. Instrum. Meth. A 450 (2000) 444). Exit code 2: bad input, or a method
-    that was named failed.
+    s = 0 is excluded, `no limit` if no signal is; why is said on stderr. Below those on counts stands the
+    significance of a signal, by the equations of Narsky (Nucl. Instrum. Meth. A 450 (2000) 444); beside those on
+    events the interval that decided. Exit code 2: bad input, or a method that was named failed.
     """  # noqa: D301 - click wants the character itself
     given = {key: value for key, value in data.items() if value is not None}
     methods = [parse_method(name) for name in names]
     if s_max is not None and not coverage:
         raise StudyError("--s-max: how far the worst coverage is searched; give --coverage, too")
+    beside = {"spectrum": spectrum, "background": background, "range": within, "column": column}
+    if events is not None:
+        from covsvc.cli.limit_events import limit_events
+
+        asked = {"coverage": coverage, "expected": expected, "scale": scale, "scan": scan, "shape": shape}
+        _refuse_with_events([*given], [key for key, value in asked.items() if value is not None and value is not False])
+        if spectrum is None:
+            raise StudyError("--events: positions are held against the signal's spectrum; give --spectrum, too")
+        limit_events(events, spectrum, background, within, column, methods, levels, quantity, figure, as_json)
+        return
+    for name, value in beside.items():
+        if value is not None:
+            raise StudyError(f"--{name}: belongs to the positions of events; give --events, too")
     if scan is None:
         if figure is not None:
-            raise StudyError("--figure: the limit plot is that of a --scan")
+            raise StudyError("--figure: the limit plot is that of a --scan, the picture that of --events")
         if shape is not None and not given.get("b_error"):
             raise StudyError("--shape: that of a background with an error; give --b-error, too")
         reach = (_S_MAX if s_max is None else s_max) if coverage else None
@@ -166,6 +218,20 @@ def limit(
         raise StudyError(f"--cl {levels[1]:g}: a scan is drawn at one confidence level")
     drawn = Path(figure) if figure is not None else Path(scan).with_suffix(".png")
     _scan(scan, methods, levels[0], shape, quantity, drawn, as_json)
+
+
+def _refuse_with_events(data: list[str], asked: list[str]) -> None:
+    if data:
+        raise StudyError(f"--{data[0].replace('_', '-')}: events are counted in their file; leave it out")
+    reasons = {
+        "coverage": "is known from toys, not enumerated; `covsvc run` with the experiment spectrum finds it",
+        "expected": "there is no expectation where the background is unknown; leave it out",
+        "scale": "the spectrum tells what a cross section of 1 gives; leave it out",
+        "scan": "is of counts; give the events of one model, or leave --events out",
+        "shape": "that of a count's background; leave it out",
+    }
+    for name in asked:
+        raise StudyError(f"--{name}: {reasons[name]}")
 
 
 def _one(

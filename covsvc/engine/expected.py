@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from covsvc.contracts import Counts, Enumerable, Experiment, Status
+from covsvc.data_file import told_data
 from covsvc.engine.exact import chances_of
 from covsvc.engine.observation import is_enumerated, set_limit
 from covsvc.engine.work import Tables, enumerable, make_tables, order_of
@@ -137,4 +138,4 @@ def _observed(column: Column, experiment: Experiment, data: dict[str, Any]) -> f
 
 
 def _told(study: Study) -> str:
-    return ", ".join(f"{key} = {value:g}" for key, value in (study.observed or {}).items() if key != "b")
+    return told_data({key: value for key, value in (study.observed or {}).items() if key != "b"})

@@ -13,8 +13,8 @@ from covsvc.study import rows, study_of
 
 
 def run_kernels() -> None:
-    """Carry out tiny studies of all installed methods that read what the enumerable experiments give."""
-    for experiment in ("counting", "on_off"):
+    """Carry out tiny studies of all installed methods that read what an experiment gives."""
+    for experiment in ("counting", "on_off", "spectrum"):
         gives = registry.find("experiments", experiment).gives
         study = study_of(
             {

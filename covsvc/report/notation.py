@@ -43,6 +43,11 @@ def rate(value: float) -> str:
     return f"{value:.4f}" if value >= 0.001 else f"{value:.1e}".replace("-", "−")
 
 
+def place(s_true: Any, b: Any) -> str:
+    """Say where on the grid."""
+    return f"s_true = {number(s_true)}, b\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{number(b)}"
+
+
 def percent(part: int, whole: int) -> str:
     """Write a share: 0 % and 100 % only where it is none and all."""
     if not whole:

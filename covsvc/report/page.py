@@ -13,16 +13,29 @@ import xarray as xr
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from covsvc.interval_tables import IntervalTable
 from covsvc.report import tables
 from covsvc.report.column import Column, columns
 from covsvc.report.coverage_map import draw_coverage
 from covsvc.report.expected import describe_expected, draw_expected
+from covsvc.report.medians import MEDIANS, describe_medians, draw_medians
+from covsvc.report.mistakes import MISTAKES, describe_mistakes, draw_mistakes
 from covsvc.report.null_significance import draw_null, null_cells, null_sentences
 from covsvc.report.picture import drawing, inline, save, write
+from covsvc.report.side_by_side import compared_cells, compared_rows
 from covsvc.report.sigma_map import draw_sigma, sigma_range
 from covsvc.report.slices import draw_slices, slice_rows
 from covsvc.report.statistics import draw_statistics, statistics_cells, statistics_sentences
 from covsvc.report.stems import unique_stems
+from covsvc.report.strokes import strokes
+from covsvc.report.thresholds import (
+    STATISTICS,
+    describe_thresholds,
+    draw_thresholds,
+    made_by,
+    threshold_cells,
+    value_cells,
+)
 
 FIGURES = "figures"
 
@@ -38,11 +51,13 @@ def write_page(
     null: xr.Dataset | None = None,
     statistics: xr.Dataset | None = None,
     notes: Sequence[Mapping[str, Any]] = (),
+    events: Sequence[IntervalTable] | None = None,
 ) -> Path:
     """Write the report on `maps` and return the path of its page.
 
     The page holds its figures; each is also in ``figures/`` as PNG and SVG: ``coverage-<label>-<cl>``,
-    ``sigma-<label>-<cl>``, ``slices-<label>``, ``expected-<label>``, ``significance`` and ``statistics``.
+    ``sigma-<label>-<cl>``, ``slices-<label>``, ``expected-<label>``, ``significance``, ``statistics``,
+    ``medians-<cl>``, ``mistakes-<cl>``, ``c_max-<cl>`` and ``p_max-<cl>``.
 
     Parameters
     ----------
@@ -67,6 +82,9 @@ def write_page(
         Exact and asymptotic distributions, as `draw_statistics` takes them.
     notes : sequence of mapping
         ``limit_method``, ``cl`` and ``note``: what the limits of a method equal.
+    events : sequence of IntervalTable, optional
+        What the interval methods read, one a confidence level where there is a table. None where the data are no
+        positions of events; where they are, the methods are shown side by side.
     """
     folder = Path(folder)
     (folder / FIGURES).mkdir(parents=True, exist_ok=True)
@@ -80,6 +98,7 @@ def write_page(
         if progress is not None:
             progress(f"drew {label} ({len(sections)}/{len(stems)})")
     study = _attribute(maps, "study")
+    background = _background(study)
     page = (
         _environment()
         .get_template("page.html.j2")
@@ -96,6 +115,10 @@ def write_page(
             seen=expected is not None and bool(expected.get("observed", xr.DataArray(float("nan"))).notnull().any()),
             null=_null(null, folder),
             statistics=_statistics(statistics, folder),
+            beside=[] if events is None else _beside(every, methods, background, folder),
+            background=background,
+            thresholds=[shown for table in events or () if (shown := _thresholds(table, methods, folder))["figures"]],
+            reach=tables.reach(every, methods, events or ()),
             stems=stems,
             without_limit=tables.without_limit(every),
             methods={label: dict(methods.get(label, {})) for label in stems},
@@ -188,6 +211,78 @@ def _statistics(statistics: xr.Dataset | None, folder: Path) -> dict[str, Any] |
     picture = _put(partial(draw_statistics, statistics), "statistics", folder, described)
     rows, wide = statistics_cells(statistics), statistics.sizes["statistic"] > 1
     return {"picture": picture, "sentences": sentences, "rows": rows, "wide": wide}
+
+
+def _beside(
+    every: Sequence[Column], methods: Mapping[str, Mapping[str, Any]], background: str, folder: Path
+) -> list[dict[str, Any]]:
+    """Draw all methods in the same axes, for each confidence level, and return what the page says about them."""
+    styles = strokes({column.label: methods.get(column.label, {}) for column in every})
+    shown = []
+    for cl in dict.fromkeys(column.cl for column in every):
+        group = [column for column in every if column.cl == cl]
+        end, rows = f"{cl:.12g}", compared_rows(group)
+        described = describe_medians(group), describe_mistakes(group)
+        below = "The tables below hold the numbers."
+        drawn = (
+            _put(partial(draw, group, styles, background), f"{name}-{end}", folder, f"{said} {below}")
+            for draw, name, said in zip((draw_medians, draw_mistakes), ("medians", "mistakes"), described, strict=True)
+        )
+        pictures = dict(zip(("medians", "mistakes"), drawn, strict=True))
+        cells = [
+            {
+                "b": f"{group[0].b[row]:g}",
+                "medians": compared_cells(group, row, MEDIANS),
+                "mistakes": compared_cells(group, row, MISTAKES),
+            }
+            for row in rows
+        ]
+        shown.append(
+            pictures
+            | {
+                "cl": end,
+                "labels": [column.label for column in group],
+                "sentences": described,
+                "cells": cells,
+                "wide": len(rows) > 1,
+            }
+        )
+    return shown
+
+
+def _background(study: Mapping[str, Any]) -> str:
+    """Say what the unknown background is where it grows with the signal."""
+    experiment = study.get("experiment")
+    options = experiment.get("options", {}) if isinstance(experiment, Mapping) else {}
+    ratio = options.get("background_per_signal", 0)
+    return f"Unknown background: b + {ratio:g} × s_true." if ratio else ""
+
+
+def _thresholds(table: IntervalTable, methods: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[str, Any]:
+    """Draw what the statistics of the study's methods have to exceed, and return what the page says about it."""
+    names = {method.get("name") for method in methods.values()}
+    end, shown = f"{table.cl:.12g}", [statistic for statistic in STATISTICS if statistic.method in names]
+    figures = [
+        {
+            "name": statistic.name,
+            "picture": _put(
+                partial(draw_thresholds, table, statistic),
+                f"{statistic.field}-{end}",
+                folder,
+                f"{describe_thresholds(table, statistic)} The tables below hold the numbers.",
+            ),
+            "sentence": describe_thresholds(table, statistic),
+            "values": value_cells(statistic.of(table)),
+        }
+        for statistic in shown
+    ]
+    return {
+        "cl": end,
+        "made_by": made_by(table),
+        "figures": figures,
+        "heads": [head for each in shown for head in (f"t_k, {each.name}", f"e_k, {each.name}")],
+        "cells": threshold_cells(table, shown),
+    }
 
 
 def _put(draw: Callable[[], Figure], name: str, folder: Path, described: str) -> dict[str, Any]:

@@ -92,7 +92,17 @@ def name_axes(every: Sequence[Axes], x: str, y: str) -> None:
             axes.set_ylabel(y, parse_math=False)
 
 
-def put_legend(figure: Figure, handles: Mapping[str, Artist], lines: int = 1) -> None:
+def legend_lines(names: Sequence[str], wide: bool) -> int:
+    """Return how many lines `put_legend` needs for these names, in a figure of several panels or of one."""
+    room = 13 * (WIDE if wide else NARROW)
+    for lines in range(1, len(names) + 1):
+        columns = [names[first : first + lines] for first in range(0, len(names), lines)]
+        if sum(6 + max(map(len, column)) for column in columns) <= room:
+            return lines
+    return max(len(names), 1)
+
+
+def put_legend(figure: Figure, handles: Mapping[str, Artist], lines: int = 1, handlelength: float = 2.0) -> None:
     """Write the legend in so many lines between the title and the panels."""
     width, height = figure.get_size_inches()
     if handles:
@@ -106,6 +116,7 @@ def put_legend(figure: Figure, handles: Mapping[str, Artist], lines: int = 1) ->
             frameon=False,
             fontsize=9,
             borderaxespad=0,
+            handlelength=handlelength,
             handletextpad=0.5,
             columnspacing=1.4,
             labelspacing=0.25,

@@ -9,21 +9,23 @@ import numpy as np
 import xarray as xr
 
 from covsvc.contracts import FloatArray
+from covsvc.interval_tables import IntervalTable
 from covsvc.report.bands import observed, quantiles
 from covsvc.report.column import RATES, BoolArray, Column
-from covsvc.report.notation import NOTHING, number, percent, probability, rate
+from covsvc.report.notation import NOTHING, number, percent, place, probability, rate
 
 SIDES = {"upper": "upper limit", "two": "two-sided, not comparable at equal cl"}
 PROMISES = {"at_least": "at least cl", "asymptotic": "cl asymptotically", "nothing": "nothing"}
 SOURCES = {"exact": "exact", "exact at the grid": "exact, grid only", "toys at the grid": "toys, grid only"}
 DATA = ("n", "n_on", "n_off", "b", "b_error", "n_out", "n_sb", "zeta")
 """What real data are given by."""
+COVERAGES = ("coverage", "worst_coverage_at_b", "worst_coverage")
+"""What stands beside a limit on real data."""
+MOST_POSITIONS = 12
+"""So many events are told one by one."""
+READ_TABLES = ("optimum_interval", "p_max", "fixed_interval_n")
+"""The methods that read an `IntervalTable`."""
 ORDER = ("broken", "undecided", "kept", "reported")
-
-
-def place(s_true: Any, b: Any) -> str:
-    """Say where on the grid."""
-    return f"s_true = {number(s_true)}, b\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{number(b)}"
 
 
 def summary(columns: Sequence[Column], methods: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -64,6 +66,35 @@ def without_limit(columns: Sequence[Column]) -> list[dict[str, str]]:
     return rows
 
 
+def reach(
+    columns: Sequence[Column], methods: Mapping[str, Mapping[str, Any]], known: Sequence[IntervalTable]
+) -> list[str]:
+    """Say where each of the tables ends, and how often a limit lies beyond."""
+    said = []
+    for table in known:
+        here = [column for column in columns if column.cl == table.cl]
+        here = [column for column in here if methods.get(column.label, {}).get("name") in READ_TABLES]
+        if not here:
+            continue
+        beyond = [(column, column.rate("unbounded")) for column in here]
+        column, most = max(beyond, key=lambda each: np.nan_to_num(each[1].value))
+        sentence = (
+            f"At cl = {number(table.cl, 12)} the table of the interval methods ends at mu = "
+            f"{number(table.largest_mu)}: a limit beyond is unbounded, not extrapolated."
+        )
+        if most.value > 0:
+            cells = sum(int((each.values("p_unbounded") > 0).sum()) for each in here)
+            every = sum(int(each.known.sum()) for each in here)
+            sentence += (
+                f" It happens in {cells} of {every} cells, at most to {rate(most.value)} of the toys "
+                f"({column.label}, {place(most.s_true, most.b)})."
+            )
+        else:
+            sentence += " It happened to no toy."
+        said.append(sentence)
+    return said
+
+
 def judged(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Return a row a finding of the verdict: broken promises first."""
     rows = [
@@ -93,18 +124,31 @@ def on_observation(observed: Sequence[Mapping[str, Any]]) -> list[dict[str, str]
             "same": "",
             "limit": said.get(status) or f"[{number(limit.get('lower'))}, {number(limit.get('upper'))}]{_error(limit)}",
             "status": "" if status == "ok" else status,
-            "seen": ", ".join(f"{name} = {number(limit[name], 12)}" for name in DATA if name in limit),
+            "seen": ", ".join(
+                _events(limit) + [f"{name} = {number(limit[name], 12)}" for name in DATA if name in limit]
+            ),
             "b": number(limit.get("b_estimate")),
             "ensemble": str(limit.get("ensemble", "")),
             "reads": "takes the estimated background as known" if limit.get("plugged_in") else "",
             "reason": str(limit.get("reason", "")),
-            "worst_where": place(limit.get("worst_s_true"), limit.get("worst_b")),
         }
-        coverages = ("coverage", "worst_coverage_at_b", "worst_coverage")
-        rows.append(row | {name: probability(limit.get(name), cl) for name in coverages})
+        coverages = {name: probability(limit.get(name), cl) for name in COVERAGES}
+        found = coverages["worst_coverage"] != NOTHING
+        where = place(limit.get("worst_s_true"), limit.get("worst_b")) if found else ""
+        rows.append(row | coverages | {"worst_where": where})
     if len({row["seen"] for row in rows}) == 1:
         rows = [row | {"same": "same"} for row in rows]
     return rows
+
+
+def _events(limit: Mapping[str, Any]) -> list[str]:
+    """Return how many events were observed, and where, if these are few."""
+    if "u" not in limit:
+        return []
+    u = np.asarray(limit["u"], dtype=np.float64).ravel()
+    said = f"{len(u)} event{'s' * (len(u) != 1)}"
+    where = ", ".join(number(each) for each in u.tolist())
+    return [f"{said} at u = {where}" if 0 < len(u) <= MOST_POSITIONS else said]
 
 
 def _error(limit: Mapping[str, Any]) -> str:

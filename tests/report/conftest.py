@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from scipy import stats
+from scipy import special, stats
+
+from covsvc.interval_tables import Calibrated, IntervalTable
 
 N = np.arange(80)
 N_TOYS = 10_000
@@ -246,6 +248,42 @@ def exact_statistics(s_true=3.0, b=1.0):
     )
 
 
+MANY_SIGNALS = tuple(np.linspace(1, 46, 31).tolist())
+INTERVAL_METHODS = {"max_gap": 1.6, "optimum_interval": 1.2, "p_max": 1.25, "poisson": 1.3}
+"""Of each, what its median limit goes to where the signal is large, in units of it."""
+
+
+def event_maps(cl=(0.9,), b=(0.0,), s_true=MANY_SIGNALS, options=None):
+    """Return maps without exact values, as of events, whose median limits are a hyperbola in s_true."""
+    maps = grid_maps(dict.fromkeys(INTERVAL_METHODS, "upper"), cl, b, s_true, exact=False)
+    factor = xr.DataArray(list(INTERVAL_METHODS.values()), coords={"limit_method": list(INTERVAL_METHODS)})
+    ratio = (factor + 2.3 / maps["s_true"].where(maps["s_true"] > 0)).broadcast_like(maps["coverage"])
+    ratio = ratio.transpose(*maps["coverage"].dims)
+    for end, by in (("", 1.0), ("_low", 0.99), ("_high", 1.01)):
+        maps[f"sigma_med_over_true{end}"] = ratio * by
+    experiment = {"name": "spectrum", "options": options or {}}
+    maps.attrs["study"] = json.dumps(json.loads(maps.attrs["study"]) | {"experiment": experiment})
+    methods = {
+        label: {"name": label, "options": {}, "sided": "upper", "promises": "at_least"} for label in INTERVAL_METHODS
+    }
+    maps.attrs["methods"] = json.dumps(methods)
+    return maps
+
+
+def interval_table_by_hand(cl=0.9, last=60.0, nodes=400):
+    """Return a table whose functions rise to their end, with events in whole ranges that exclude as a Poisson count."""
+    mu = np.concatenate([[-np.log1p(-cl)], np.linspace(-np.log1p(-cl), last, nodes)[1:]])
+    ends = np.array([special.gammaincinv(k + 1, cl) for k in range(200)])
+    parts = []
+    for highest in (0.99, 0.998):
+        value = cl + (highest - cl) * (1 - np.exp(-(mu - mu[0]) / 9))
+        thresholds, atom_ends = (np.where(places <= last, places, np.inf) for places in (ends, ends + 0.4))
+        thresholds[0] = 0.0
+        parts.append(Calibrated(mu, value, np.full(mu.shape, 2e-4), np.ones((len(mu), 1)), thresholds, atom_ends))
+    made_by = {"seed": 17, "toys": 3_000_000, "version": "0.4.0"}
+    return IntervalTable(cl, parts[0], parts[1], mu, np.ones((len(mu), 1)), made_by)
+
+
 def texts_of(figure):
     texts = list(figure.texts)
     for axes in figure.axes:
@@ -288,6 +326,16 @@ def make_scan():
 @pytest.fixture(scope="session")
 def make_null():
     return null_claims
+
+
+@pytest.fixture(scope="session")
+def make_event_maps():
+    return event_maps
+
+
+@pytest.fixture(scope="session")
+def make_table():
+    return interval_table_by_hand
 
 
 @pytest.fixture(scope="session")
