@@ -277,6 +277,16 @@ class Study(_Model):
                     raise _refuse(str(error), index) from None
         return methods
 
+    @field_validator("cl")
+    @classmethod
+    def _with_tables(cls, levels: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        built = [spec.build() for spec in info.data.get("methods", ())]
+        for index, level in enumerate(levels):
+            needs = (method.missing(level) for method in built if hasattr(method, "missing"))
+            if missing := next(filter(None, needs), None):
+                raise _refuse(missing.removeprefix("cl = "), index)
+        return levels
+
     @field_validator("n_toys")
     @classmethod
     def _whole_blocks(cls, n_toys: int, info: ValidationInfo) -> int:

@@ -17,6 +17,10 @@ ALPHA = 0.01
 """Probability of a false alarm, at most, over all toy columns of a verdict."""
 
 
+_TABLE_ERRORS = 4.0
+"""Standard errors of a method's table that are forgiven it."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """What was found of one limit method at one cl.
@@ -61,7 +65,8 @@ def judge(maps: xr.Dataset) -> Verdict:
 
     ``at_least``: coverage >= cl everywhere. Enumerable columns need no test: the worst exact coverage, searched at the
     jumps between the grid's nodes, must not be below cl - 1e-9. Other columns are tested cell by cell on their toys,
-    exact binomial with Holm's correction at 1 %. ``asymptotic`` and ``nothing`` are reported.
+    exact binomial with Holm's correction at 1 %. A method that rests on a table made from toys is held to cl less four
+    standard errors of that table. ``asymptotic`` and ``nothing`` are reported.
 
     Parameters
     ----------
@@ -70,7 +75,7 @@ def judge(maps: xr.Dataset) -> Verdict:
     """
     methods = json.loads(maps.attrs["methods"])
     promising = [methods[label]["promises"] == "at_least" for label in maps["limit_method"].values.tolist()]
-    by_toys = _rejected_by_toys(maps, np.array(promising))
+    by_toys = _rejected_by_toys(maps, np.array(promising), _least(maps, methods))
     findings = tuple(
         _find(maps.sel(limit_method=label, cl=cl), label, cl, methods[label], by_toys[row, column])
         for row, label in enumerate(maps["limit_method"].values.tolist())
@@ -144,16 +149,24 @@ def _has_data(maps: xr.Dataset) -> bool:
     return bool(np.isfinite(maps["exact_coverage"]).any() or (maps["n_toys"] > 0).any())
 
 
-def _rejected_by_toys(maps: xr.Dataset, promising: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return, over (limit_method, cl), whether Holm's procedure rejects coverage >= cl in a cell known from toys."""
+def _least(maps: xr.Dataset, methods: dict[str, Any]) -> NDArray[np.float64]:
+    """Return the coverage that methods are held to, shape (limit_method, cl): less than cl where a table has errors."""
+    labels, levels = maps["limit_method"].values.tolist(), maps["cl"].values.tolist()
+    tables = [methods[label].get("tables", {}) for label in labels]
+    errors = [[table.get(f"{cl:.12g}", {"error": 0.0})["error"] for cl in levels] for table in tables]
+    return np.array(levels) - _TABLE_ERRORS * np.array(errors)
+
+
+def _rejected_by_toys(maps: xr.Dataset, promising: NDArray[np.bool_], least: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return, over (limit_method, cl), whether Holm's procedure rejects `least` coverage in a cell known from toys."""
     n = maps["n_toys"].values
     # a failed limit might have covered: a promise is broken only if it is even so
     x = maps["n_covered"].values + np.nan_to_num(np.round(maps["p_failed"].values * n)).astype(np.int64)
-    cl = np.broadcast_to(maps["cl"].values[:, None, None], n.shape)
+    held_to = np.broadcast_to(least[:, :, None, None], n.shape)
     tested = np.isnan(maps["exact_coverage"].values) & (n > 0) & promising[:, None, None, None]
     rejected = np.zeros(n.shape, bool)
     if tested.any():
-        p = stats.binom.cdf(x[tested], n[tested], cl[tested])
+        p = stats.binom.cdf(x[tested], n[tested], held_to[tested])
         order = np.argsort(p, kind="stable")
         kept = np.flatnonzero(p[order] > ALPHA / np.arange(len(p), 0, -1))
         flags = np.zeros(len(p), bool)

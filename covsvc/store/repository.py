@@ -104,12 +104,12 @@ def compare(stored: Mapping[str, Any], study: Study, where: str, *, replace: boo
     other = [
         spec.label
         for spec in study.methods
-        if spec.label in known and known[spec.label]["fingerprint"] != _described(spec, study)["fingerprint"]
+        if spec.label in known and not _alike(known[spec.label], _described(spec, study))
     ]
     if other and not replace:
         raise StoreError(
-            f"{where}: the code or the options of {', '.join(other)} differ from those which made the stored columns; "
-            "give the changed method another label in the study, or recompute its columns with --replace"
+            f"{where}: the code, the options or the tables of {', '.join(other)} differ from those which made the "
+            "stored columns; give a changed method another label in the study, or recompute its columns with --replace"
         )
     return True, other
 
@@ -242,7 +242,7 @@ class Ledger:
         for label, told in self._stored.get("methods", {}).items():
             try:
                 spec = MethodSpec(name=told["name"], options=told["options"], view=told["view"], label=label)
-                if _described(spec, self._study)["fingerprint"] == told["fingerprint"]:
+                if _alike(told, _described(spec, self._study)):
                     found[self._axes["limit_method"].index(label)] = spec
             except (ValueError, CovsvcError):
                 continue
@@ -384,7 +384,6 @@ class Ledger:
         self._stored = dict(self._root.attrs)
         if self._stored:
             cube.check_schema(self._root, self._where)
-        methods = {spec.label: _described(spec, study) for spec in study.methods}
         same_toys, other = compare(self._stored, study, self._where, replace=replace)
         if not same_toys:
             for name in list(self._root):
@@ -392,6 +391,9 @@ class Ledger:
             cube.create(self._root, study.axes, study.n_blocks, s_tile)
             self._root.attrs.put({"schema": cube.SCHEMA, "methods": {}, "failures": []})
         known: dict[str, Any] = self._root.attrs["methods"]
+        methods = {spec.label: _described(spec, study) for spec in study.methods}
+        for label in set(methods) & set(known) - set(other):
+            methods[label]["tables"] = known[label].get("tables", {}) | methods[label]["tables"]
         self._axes = cube.read_axes(self._root)
         for name, values in study.axes.items():
             self._axes[name] += [value for value in values if value not in self._axes[name]]
@@ -461,7 +463,20 @@ def _described(spec: Any, study: Study) -> dict[str, Any]:
         "sided": method.sided,
         "promises": spec.promise_on(experiment),
         "fingerprint": f"{code}:{json.dumps(spec.options, sort_keys=True)}:{spec.view}",
+        "tables": {f"{cl:.12g}": _table_of(method, cl) for cl in study.cl} if hasattr(method, "calibration") else {},
     }
+
+
+def _table_of(method: Any, cl: float) -> dict[str, Any]:
+    return {"digest": method.calibration(cl), "error": method.calibration_error(cl)}
+
+
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether two descriptions of a method mean the same limits; tables matter where both have that cl."""
+    tables = one.get("tables", {}), other.get("tables", {})
+    return one["fingerprint"] == other["fingerprint"] and all(
+        tables[0][cl]["digest"] == tables[1][cl]["digest"] for cl in set(tables[0]) & set(tables[1])
+    )
 
 
 def _source(study: Study) -> dict[str, Any]:

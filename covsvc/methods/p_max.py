@@ -1,0 +1,101 @@
+"""pMax method of Yellin: an upper limit from the least probable count in an interval, background unknown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from covsvc.contracts import Events, IntArray, Limits, one_sided
+from covsvc.interval_tables import interval_table, missing_table
+from covsvc.kernels.intervals import Boundary, Crossing, deciding_intervals
+
+
+@dataclass(frozen=True)
+class PMax:
+    """Return the signal above which the best of all intervals between events excludes: p_Max > pBarMax.
+
+    p_k is the Poisson probability of more than k events where the largest interval observed with k or fewer events
+    expects them; p_Max is the largest of the p_k, pBarMax(cl, mu) its quantile without background.
+
+    Notes
+    -----
+    Covers at least: with positive probability the whole range is the best interval, and p_Max is discrete there.
+    Unknown background only weakens the limit. Whether mu is excluded does not only change once as mu rises: the last
+    crossing covers everywhere, the first slightly less at some mu. With a known background mu = s + b, and the
+    interval can be empty. Where no mu of the table excludes, the limit is unbounded.
+
+    References
+    ----------
+    .. [1] S. Yellin, Phys. Rev. D 66 (2002) 032005, Appendix C; in Eq. C1 it is C_0(x, mu) = cl that x solves.
+    """
+
+    crossing: Literal["last", "first"] = "last"
+    """``"last"``: all larger signals are excluded; ``"first"``: all smaller ones are allowed."""
+
+    reads: ClassVar = (Events,)
+    sided: ClassVar = "upper"
+    promises: ClassVar = "at_least"
+
+    def __post_init__(self) -> None:
+        if self.crossing not in ("last", "first"):
+            raise ValueError(f"crossing = {self.crossing!r}: last or first")
+
+    def limits(self, observed: Events, cl: float) -> Limits:
+        """Return the limits of each toy, expected signal events of the whole range.
+
+        Raises
+        ------
+        StudyError
+            If there is no table at `cl`.
+        """
+        return one_sided(self._crossing(observed, cl).signal)
+
+    def intervals(self, observed: Events, cl: float) -> tuple[IntArray, IntArray]:
+        """Return the events that bound the interval which decides each limit; of an empty one, that at s = 0.
+
+        Returns
+        -------
+        left, right : ndarray of int, shape (toy,)
+            Number of the event within its toy; -1 for the lower end of the range, n for the upper. Both are -1 where
+            the limit is unbounded.
+        """
+        crossing = self._crossing(observed, cl)
+        return deciding_intervals(crossing, observed.n, observed.u, float(observed.b), observed.v)
+
+    def explain(self, observed: Events, cl: float) -> list[str]:
+        """Return why each observation has no limit, in words, empty where it has one."""
+        crossing = self._crossing(observed, cl)
+        beyond = f"the limit lies beyond mu = {self._boundary(cl).mu[-1]:g}, where the table ends"
+        empty = (
+            "an interval with no more than {} of the events holds so much of the b = {:g} expected background events "
+            "that no signal >= 0 is left at this cl"
+        )
+        return [
+            beyond if signal == np.inf else empty.format(inside, observed.b) if signal < 0 else ""
+            for signal, inside in zip(crossing.signal.tolist(), crossing.inside.tolist(), strict=True)
+        ]
+
+    def calibration_error(self, cl: float) -> float:
+        """Return the largest standard error of the coverage that the toys of the table leave."""
+        return float(interval_table(cl).p_max.error.max())
+
+    def calibration(self, cl: float) -> str:
+        """Return what tells the table at `cl` from others."""
+        return interval_table(cl).digest
+
+    def missing(self, cl: float) -> str | None:
+        """Return what has to be built before limits at `cl` can be set; None if nothing."""
+        return missing_table(cl)
+
+    def _boundary(self, cl: float) -> Boundary:
+        return interval_table(cl).p_max.boundary
+
+    def _crossing(self, observed: Events, cl: float) -> Crossing:
+        boundary = self._boundary(cl)
+        if observed.v is not None:
+            return boundary.crossing_over(
+                observed.n, observed.u, float(observed.b), observed.v, self.crossing == "last"
+            )
+        return boundary.crossing(observed.n, observed.largest_intervals, self.crossing == "last")
