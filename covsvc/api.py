@@ -43,14 +43,14 @@ from covsvc.event_file import SeenEvents, read_background, read_events, read_sig
 from covsvc.interval_tables import (
     IntervalTable,
     cache_folder,
+    file_name,
     interval_table,
     levels,
     missing_table,
     path_of,
-    write_table,
 )
 from covsvc.maps import summarize
-from covsvc.store.repository import Ledger, compare, driver_of, open_cube, open_ledger, stored_studies
+from covsvc.store.repository import Ledger, compare, driver_of, locked, open_cube, open_ledger, stored_studies
 from covsvc.study import (
     HIGHEST,
     Column,
@@ -1014,7 +1014,7 @@ def build_tables(
     if not wanted:
         raise StudyError("cl: name a confidence level, for example 0.90")
     if wanted[-1] > _HIGHEST_TABLE:
-        raise StudyError(f"cl = {wanted[-1]:g}: so few toys exceed it that tables are built up to {_HIGHEST_TABLE:g}")
+        raise StudyError(f"cl = {wanted[-1]:.12g}: so few toys exceed it that tables are built up to {_HIGHEST_TABLE:g}")
     if not _LEAST_TOYS <= toys <= _MOST_TOYS:
         raise StudyError(f"toys = {toys:,}: {_LEAST_TOYS:,} to {_MOST_TOYS:,} at each mu make a table")
     smallest = -2.0 * float(np.log1p(-wanted[-1]))
@@ -1025,11 +1025,11 @@ def build_tables(
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(f"{target}: {error.strerror}; choose another folder") from None
-    with connect(cluster, n_workers) as client:
+    with locked(target / "building.lock", "another build is at work"), connect(cluster, n_workers) as client:
         built = table_building.build_tables(wanted, int(toys), seed, float(largest_mu), target, client, progress)
-    paths = [write_table(table, target) for table in built]
     found = []
-    for table, path in zip(built, paths, strict=True):
+    for table in built:
+        path = target / file_name(table.cl)
         used = path_of(table.cl)
         hidden_by = str(used) if used is not None and used.resolve() != path.resolve() else None
         found.append(_about(table, path) | {"hidden_by": hidden_by})

@@ -16,10 +16,11 @@ _EACH = 10.0
 
 @click.group()
 def tables() -> None:
-    """List or build the tables that optimum_interval, p_max and fixed_interval_n rest on.
+    """List or build the tables of the interval methods.
 
-    Tables for the confidence levels 0.90, 0.95 and 0.99 come with covsvc. Those that are built go to the user's cache,
-    where every method, study and `covsvc limit` finds them.
+    optimum_interval, p_max and fixed_interval_n rest on them. Tables for the confidence levels 0.90, 0.95 and 0.99
+    come with covsvc. Those that are built go to the user's cache, where every method, study and `covsvc limit` finds
+    them.
 
     \b
       covsvc tables list
@@ -30,7 +31,7 @@ def tables() -> None:
 @tables.command("list")
 @AS_JSON
 def list_tables(as_json: bool) -> None:
-    """Say at which confidence levels there are tables, how far they reach and what made them."""
+    """List the tables: their levels, reach, precision and origin."""
     from covsvc import api
 
     found = api.tables()
@@ -46,18 +47,29 @@ def list_tables(as_json: bool) -> None:
 
 @tables.command("build")
 @click.option(
-    "--cl", "levels", type=float, multiple=True, required=True, metavar="NUMBER", help="In [0.5, 1); may be repeated."
+    "--cl",
+    "levels",
+    type=float,
+    multiple=True,
+    required=True,
+    metavar="NUMBER",
+    help="From 0.5 to 0.999; may be repeated.",
 )
 @click.option(
     "--toys",
     default="3e6",
     show_default=True,
     metavar="NUMBER",
-    help="Toys at each mu; the error of the coverage is about 0.1 / sqrt(toys) at cl = 0.90.",
+    help="Toys at each mu; the error of the coverage is about 0.2 / sqrt(toys) at cl = 0.90.",
 )
 @click.option("--seed", type=click.IntRange(0), default=2002, show_default=True, help="Of the toys.")
 @click.option(
-    "--largest-mu", type=float, default=120.0, show_default=True, metavar="EVENTS", help="Where the tables end."
+    "--largest-mu",
+    type=float,
+    default="120",
+    show_default=True,
+    metavar="EVENTS",
+    help="Where the tables end, at most at 140 expected events: a limit beyond is unbounded.",
 )
 @click.option("--cluster", default="local", show_default=True, metavar="NAME|ADDRESS", help="As that of `covsvc run`.")
 @click.option("--workers", type=click.IntRange(1), help="Processes of a local cluster; as many as cores unless given.")
@@ -73,10 +85,11 @@ def build(
     out: str | None,
     as_json: bool,
 ) -> None:
-    """Build the tables at some confidence levels on a Dask cluster: several at once cost little more than one.
+    """Build the tables at some confidence levels.
 
-    An interrupted build goes on where it stopped, when the same command is given again. Tables in another folder than
-    the cache are found where the variable COVSVC_TABLES names it; they come before those of covsvc.
+    Several at once cost little more than one. An interrupted build goes on where it stopped, when the same command is
+    given again. Tables in another folder than the cache are found where the variable COVSVC_TABLES names it; they come
+    before those of covsvc.
     """
     from covsvc import api
 
@@ -98,9 +111,7 @@ def build(
         click.echo(f"{level(each['cl'])}: to mu = {each['largest_mu']:g}, error of the coverage {each['error']:.1e}")
         click.echo(f"  {each['file']}")
         if each["hidden_by"]:
-            say(
-                f"at {level(each['cl'])} {each['hidden_by']} is used as before, unless COVSVC_TABLES names the new folder"
-            )
+            say(f"{level(each['cl'])}: {each['hidden_by']} comes before it, unless COVSVC_TABLES names its folder")
 
 
 def _number(told: str) -> int:

@@ -17,7 +17,7 @@ from scipy import optimize, special, stats
 
 from covsvc.errors import ClusterError, TaskError
 from covsvc.fingerprint import code_of
-from covsvc.interval_tables import Calibrated, IntervalTable, p_max_part
+from covsvc.interval_tables import Calibrated, IntervalTable, p_max_part, write_table
 from covsvc.kernels import calibration
 from covsvc.kernels.gaps import max_gap_cdf, max_gap_quantile
 from covsvc.kernels.intervals import MOST_INSIDE
@@ -136,10 +136,10 @@ class Entry:
         """Return the smallest value which is exceeded with at most this probability: linear in the logarithms."""
         for j in range(len(self.values)):
             if self.above[j] <= alpha:
-                if j == 0:
-                    break
                 if self.reaching[j] > alpha:
                     return float(self.values[j])
+                if j == 0:
+                    break
                 # towards a value that is an atom its probability still counts
                 left, right = (math.log(max(each, 1e-300)) for each in (self.above[j - 1], self.reaching[j]))
                 part = (left - math.log(alpha)) / (left - right) if left > right else 1.0
@@ -178,7 +178,7 @@ def build_tables(
     client: Client | None = None,
     progress: Progress | None = None,
 ) -> list[IntervalTable]:
-    """Build the tables of some confidence levels, from the same toys.
+    """Build the tables of some confidence levels from the same toys, and write them to a folder.
 
     Toys are drawn at each number of events and mixed exactly, in proportion, over its Poisson distribution. What is
     done is kept in `folder`: an interrupted build goes on from there.
@@ -240,6 +240,8 @@ class _Building:
         roots = self._roots_near(pilot)
         final, brackets = self._final(pilot, roots)
         tables = [self._table(cl, final, brackets) for cl in self.levels]
+        for table in tables:
+            write_table(table, self.folder.parent)
         for path in self.folder.iterdir():
             path.unlink()
         self.folder.rmdir()
@@ -254,7 +256,7 @@ class _Building:
         found: dict[int, tuple[FloatArray, FloatArray]] = {}
         # the long ones first
         calls = ((i, (float(mu[i]), self.columns, *reach)) for i in range(len(mu) - 1, -1, -1))
-        for i, curve in self._run(calibration.lower_curves, calls):
+        for i, curve in self._run(_lower_curves, calls):
             found[i] = curve
             self.progress("C_n", (len(found) / len(mu)) ** 3)
         return Curves(mu, *(np.array([found[i][part] for i in range(len(mu))]) for part in (0, 1)))
@@ -282,7 +284,9 @@ class _Building:
                     end = _fall(mu, np.array([entry.reaching[j] for entry, j in held]), 1.0 - cl, self.pilot_toys)
                     if start and end:
                         near = [at + sign * width for at, width in (start, end) for sign in (-1, 1)]
-                        found.append(_Root(statistic, cl, k, min(near), max(near)))
+                        # few toys leave it wide open
+                        low, high = max(min(near), 0.5 * start[0]), min(max(near), 1.02 * self.largest_mu)
+                        found.append(_Root(statistic, cl, k, low, high))
         return found
 
     def _final(
@@ -299,9 +303,10 @@ class _Building:
                 alpha = 1.0 - cl
                 half = _SIGMAS * math.sqrt(alpha * cl / self.pilot_toys)
                 chances = np.linspace(alpha + half, max(alpha - half, 0.1 * alpha), _VALUES)
-                values = np.unique([entry.level(chance) for chance in chances])
-                if np.isnan(values).any():
-                    raise TaskError(f"{statistic} at mu = {mu:.6g}, cl = {cl:g}: beyond what the first round looked at")
+                found = np.array([entry.level(chance) for chance in chances])
+                # no wider than what the first round looked at
+                ends = np.where(chances >= entry.above[0], entry.values[0], entry.values[-1])
+                values = np.unique(np.where(np.isnan(found), ends, found))
                 parent = lower if lower is not None and asked[lower].values[0] <= values[0] else None
                 asked.append(_Asked(statistic, mu, values, parent))
                 keys.append((statistic, mu, cl))
@@ -552,7 +557,8 @@ def _on_cluster(
                     raise TaskError(f"building tables: {future.exception()!r}")
                 yield key, result
     finally:
-        client.cancel(list(done.futures), force=True)
+        if client.status == "running":  # interrupted, this may be left only when the client is gone
+            client.cancel(list(done.futures), force=True)
 
 
 def _generator(seed: int, stage: int, events: int, chunk: int) -> np.random.Generator:
@@ -576,6 +582,11 @@ def _packed(entries: list[Entry], which: IntArray, last: IntArray) -> dict[str, 
         "centre": np.array([entry.centre for entry in entries]),
         "controls": controls,
     }
+
+
+def _lower_curves(mu: float, columns: int, smallest: float, largest: float) -> tuple[FloatArray, FloatArray]:
+    # a compiled function would be sent as a whole, and each worker would compile it anew
+    return calibration.lower_curves(mu, columns, smallest, largest)
 
 
 def _count_excesses(

@@ -13,6 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from covsvc.kernels.gaps import max_gap_cdf_scalar
+from covsvc.kernels.intervals import largest_of_toy
 from covsvc.kernels.scan import interval_cdf, interval_cdfs
 
 FloatArray = NDArray[np.float64]
@@ -31,26 +32,20 @@ LOWER_NODES = 20
 @njit(cache=True)
 def draw_toys(rng: np.random.Generator, events: int, largest: FloatArray) -> None:
     """Fill each row of `largest`, shape (toy, column), with f_0, f_1, ... of a toy of so many events."""
-    toys, columns = largest.shape
-    position = np.empty(events + 2)
-    for toy in range(toys):
+    position = np.empty(events + 4)
+    position[events] = 1.0
+    position[events + 1 :] = -1.0
+    inside = min(events, largest.shape[1])
+    for toy in range(largest.shape[0]):
         total = 0.0
-        position[0] = 0.0
-        for event in range(1, events + 2):
+        for event in range(events):
             total += rng.standard_exponential()
             position[event] = total
-        for event in range(1, events + 1):
+        total += rng.standard_exponential()
+        for event in range(events):
             position[event] /= total
-        position[events + 1] = 1.0
-        largest[toy, events:] = 1.0
-        f = largest[toy, : min(columns, events)]
-        f[:] = 0.0
-        for event in range(events + 1):
-            begin = position[event]
-            after = position[event + 1 :]
-            for k in range(min(after.size, f.size)):
-                d = after[k] - begin
-                f[k] = d if d > f[k] else f[k]
+        largest_of_toy(position, events, largest[toy, :inside])
+        largest[toy, inside:] = 1.0
 
 
 @njit(cache=True)

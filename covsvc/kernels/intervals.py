@@ -239,6 +239,27 @@ def _largest_gaps(n: IntArray, u: FloatArray) -> FloatArray:
 
 
 @njit(cache=True)
+def largest_of_toy(p: FloatArray, events: int, f: FloatArray) -> None:
+    """Fill f with f_0, f_1, ... of one toy: p holds its events, 1, and then three times -1."""
+    for k in range(f.size):
+        f[k] = p[k]
+    # elements that are independent of each other over k become vector instructions; four beginnings at a time,
+    # for it is the load of an f[k] just stored which takes long. Past the end, d is no larger than 0
+    for i in range(0, events, 4):
+        p0, p1, p2, p3 = p[i], p[i + 1], p[i + 2], p[i + 3]
+        after = p[i + 1 :]
+        for k in range(min(events - i, f.size)):
+            d0 = after[k] - p0
+            d1 = after[k + 1] - p1
+            d2 = after[k + 2] - p2
+            d3 = after[k + 3] - p3
+            d0 = d0 if d0 > d1 else d1
+            d2 = d2 if d2 > d3 else d3
+            d0 = d0 if d0 > d2 else d2
+            f[k] = d0 if d0 > f[k] else f[k]
+
+
+@njit(cache=True)
 def _largest_intervals(n: IntArray, u: FloatArray) -> FloatArray:
     largest = np.empty(u.size)
     p = np.empty((n.max() if n.size else 0) + 4)
@@ -251,22 +272,7 @@ def _largest_intervals(n: IntArray, u: FloatArray) -> FloatArray:
             p[i] = u[start + i]
         p[events] = 1.0
         p[events + 1], p[events + 2], p[events + 3] = -1.0, -1.0, -1.0
-        for k in range(inside):
-            f[k] = p[k]
-        # elements that are independent of each other over k become vector instructions; four beginnings at a time,
-        # for it is the load of an f[k] just stored which takes long. Past the end, d is no larger than 0
-        for i in range(0, events, 4):
-            p0, p1, p2, p3 = p[i], p[i + 1], p[i + 2], p[i + 3]
-            after = p[i + 1 :]
-            for k in range(min(events - i, inside)):
-                d0 = after[k] - p0
-                d1 = after[k + 1] - p1
-                d2 = after[k + 2] - p2
-                d3 = after[k + 3] - p3
-                d0 = d0 if d0 > d1 else d1
-                d2 = d2 if d2 > d3 else d3
-                d0 = d0 if d0 > d2 else d2
-                f[k] = d0 if d0 > f[k] else f[k]
+        largest_of_toy(p, events, f[:inside])
         for k in range(inside):
             largest[start + k] = f[k]
         for k in range(inside, events):

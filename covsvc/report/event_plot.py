@@ -19,6 +19,7 @@ from covsvc.event_file import SeenEvents, Spectrum, Table
 from covsvc.report.notation import number
 from covsvc.report.panels import BOTTOM, HEAD, LINE, NARROW, RIGHT, put_legend, spans_decades
 from covsvc.report.picture import FORMATS, drawing, save_as
+from covsvc.report.strokes import COLOURS, PAPER
 from covsvc.report.tiles import title
 
 HEIGHT, STRIP, ROW = 2.1, 0.46, 0.34
@@ -29,8 +30,6 @@ DOT, LANES = 4.2, 7
 """Diameter of an event, points, and how many are stacked; more events are strokes."""
 STROKE = 0.2
 """Strokes closer than this are one, points."""
-COLOURS = {"optimum_interval": "#c04a00", "max_gap": "#1f5fa8", "p_max": "#2f6b2f"}
-OTHERS = ("#6a3d9a", "#8a6d00", "#444444")
 SIGNAL, KNOWN = "#5b6b7f", "#c9ccd1"
 
 
@@ -211,9 +210,8 @@ def _colours(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a colour for each method, its own where it has one that is not taken."""
     taken: list[str] = []
     for row in rows:
-        own = COLOURS.get(row["limit_method"].partition("(")[0], "")
-        free = [own] * bool(own) + [*OTHERS, *COLOURS.values()]
-        taken.append(next((each for each in free if each not in taken), OTHERS[-1]))
+        own = [colour for name, (colour, _) in PAPER.items() if name == row["limit_method"].partition("(")[0]]
+        taken.append(next((each for each in [*own, *COLOURS] if each not in taken), COLOURS[-1]))
     return taken
 
 

@@ -131,7 +131,7 @@ def open_ledger(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{folder}: {error.strerror}; --store names a folder that can be written") from None
-    with _lock(folder / f"{study.name}.lock"):
+    with locked(folder / f"{study.name}.lock"):
         path = folder / study.name
         if _holds_repository(path):
             repository = _existing(folder, study.name)
@@ -521,12 +521,18 @@ def _create(path: Path) -> icechunk.Repository:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold the lock of a study, or say who holds it."""
+def locked(path: Path, held: str = "another driver has this study") -> Iterator[None]:
+    """Hold a lock, or say who holds it.
+
+    Raises
+    ------
+    StoreError
+        If another process holds it, or the file cannot be written.
+    """
     try:
         file = path.open("a+")
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}; --store names a folder that can be written") from None
+        raise StoreError(f"{path}: {error.strerror}; choose a folder that can be written") from None
     with file:
         for attempt in range(10):
             try:
@@ -537,8 +543,7 @@ def _lock(path: Path) -> Iterator[None]:
                     time.sleep(0.1)
                     continue
                 file.seek(0)
-                told = f"another driver has this study: {file.read().strip()}"
-                raise StoreError(f"{path.parent / path.stem}: {told}") from None
+                raise StoreError(f"{path.parent / path.stem}: {held}: {file.read().strip()}") from None
         file.truncate(0)
         start = datetime.now(UTC).isoformat(timespec="seconds")
         file.write(f"pid {os.getpid()} on {socket.gethostname()} since {start}\n")

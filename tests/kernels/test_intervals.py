@@ -166,8 +166,9 @@ def test_limits_stay_between_the_ends_of_the_boundary(last):
 
 def test_the_crossings_differ_where_a_larger_expectation_is_allowed_again():
     boundary = Boundary(np.array([1.0, 2.0, 3.0, 4.0]), np.array([[1.0], [0.4], [0.6], [0.2]]))
-    assert crossing(boundary, [[0.5]], last=False).signal == pytest.approx([1 + 0.5 / 0.6])
-    assert crossing(boundary, [[0.5]], last=True).signal == pytest.approx([3.25])
+    # 0.5 mu = 1 - 0.2 (mu - 1), and 0.5 mu = 1.8 - (mu - 3)
+    assert crossing(boundary, [[0.5]], last=False).signal == pytest.approx([1.2 / 0.7])
+    assert crossing(boundary, [[0.5]], last=True).signal == pytest.approx([3.2])
 
 
 @pytest.mark.parametrize("last", [True, False])
@@ -194,7 +195,7 @@ def test_the_deciding_interval_excludes_what_is_just_above(b, last):
         inside = j - i - 1
         assert inside == k
         columns = g[:, inside:] if inside == len(toy) else g[:, inside : inside + 1]
-        assert any(part > np.interp(s + b, mu, column) for column in columns.T)
+        assert any((s + b) * part > np.interp(s + b, mu, mu * column) for column in columns.T)
     assert decided > 30
 
 
