@@ -1014,7 +1014,7 @@ def build_tables(
     if not wanted:
         raise StudyError("cl: name a confidence level, for example 0.90")
     if wanted[-1] > _HIGHEST_TABLE:
-        raise StudyError(f"cl = {wanted[-1]:.12g}: so few toys exceed it that tables are built up to {_HIGHEST_TABLE:g}")
+        raise StudyError(f"cl = {wanted[-1]:.12g}: tables are built up to {_HIGHEST_TABLE:g}: few toys exceed it")
     if not _LEAST_TOYS <= toys <= _MOST_TOYS:
         raise StudyError(f"toys = {toys:,}: {_LEAST_TOYS:,} to {_MOST_TOYS:,} at each mu make a table")
     smallest = -2.0 * float(np.log1p(-wanted[-1]))

@@ -289,3 +289,12 @@ def test_a_verdict_tells_the_deficit_of_its_poorest_cell():
         f"In 12 tests (a cell in a column) of 1,000 toys, toys alone show a coverage that is too small by {verdict.smallest_deficit:.2g} "
         "with 80 % power."
     )
+
+
+@pytest.mark.parametrize(("error", "outcome"), [(0.0, "broken"), (0.004, "broken"), (0.005, "kept")])
+def test_a_method_is_forgiven_four_errors_of_its_table(error, outcome):
+    # 879,700 of 1,000,000: at cl 0.9 and at 0.884 impossible, at 0.88 0.9 standard deviations away
+    maps = maps_of({"calibrated": promise(covered=879_700)}, n=1_000_000)
+    told = {"promises": "at_least", "sided": "upper", "tables": {"0.9": {"digest": "x", "error": error}}}
+    maps.attrs["methods"] = json.dumps({"calibrated": told})
+    assert outcomes(judge(maps)) == {"calibrated": outcome}

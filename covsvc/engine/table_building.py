@@ -586,7 +586,8 @@ def _packed(entries: list[Entry], which: IntArray, last: IntArray) -> dict[str, 
 
 def _lower_curves(mu: float, columns: int, smallest: float, largest: float) -> tuple[FloatArray, FloatArray]:
     # a compiled function would be sent as a whole, and each worker would compile it anew
-    return calibration.lower_curves(mu, columns, smallest, largest)
+    ends, logarithms = calibration.lower_curves(mu, columns, smallest, largest)
+    return ends, logarithms
 
 
 def _count_excesses(

@@ -25,7 +25,7 @@ BLOCK = 256
 UPPER_NODES = 257
 """Values of f from 1/3 to 1 at which C_k is evaluated, 1/2 is one of them; between them it is interpolated."""
 
-LOWER_NODES = 20
+LOWER_NODES = 32
 """Values of f below 1/3 at which C_k is evaluated."""
 
 

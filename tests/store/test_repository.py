@@ -90,11 +90,33 @@ def test_a_method_of_other_options_under_the_same_label_is_refused(small_study, 
     api.run(small_study(), tmp_path)
     other = {"name": "feldman_cousins", "label": "feldman_cousins", "options": {"monotone_in_b": True}}
     study = small_study(methods=["classical", other])
-    with pytest.raises(StoreError, match="options of feldman_cousins differ from those which made"):
+    with pytest.raises(StoreError, match="options or the tables of feldman_cousins differ from those which made"):
         api.run(study, tmp_path)
     api.run(study, tmp_path, replace=True)
     fresh = api.run(study, tmp_path / "fresh")
     assert_same(open_cube(tmp_path, "small"), fresh)
+
+
+def test_a_method_whose_table_changed_is_refused_and_another_cl_is_added(small_study, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from covsvc.interval_tables import interval_table, write_table
+
+    table, folder = interval_table(0.9), tmp_path / "tables"
+    monkeypatch.setenv("COVSVC_TABLES", str(folder))
+    write_table(replace(table, cl=0.91), folder)
+    given = {"experiment": "spectrum", "methods": ["optimum_interval", "max_gap"], "b": [0.0], "cl": [0.90]}
+    before = api.run(small_study(**given), tmp_path)
+    both = api.run(small_study(**given | {"cl": [0.90, 0.91]}), tmp_path)
+    assert_same(both.sel(cl=[0.90]), before)
+    told = json.loads(both.attrs["methods"])
+    assert set(told["optimum_interval"]["tables"]) == {"0.9", "0.91"}
+    assert told["optimum_interval"]["tables"]["0.9"]["error"] == pytest.approx(table.c_max.error.max())
+    assert told["max_gap"]["tables"] == {}
+    write_table(replace(table, cl=0.91, made_by=table.made_by | {"seed": 1}), folder)
+    with pytest.raises(StoreError, match="tables of optimum_interval differ from those which made"):
+        api.run(small_study(**given | {"cl": [0.91]}), tmp_path)
+    api.run(small_study(**given), tmp_path)
 
 
 def test_a_method_whose_code_changed_is_refused(small_study, tmp_path, plugins, monkeypatch):
@@ -116,7 +138,7 @@ def test_a_method_whose_code_changed_is_refused(small_study, tmp_path, plugins, 
     rewrite(told.replace('"""Promise what an upper limit at n - b cannot keep."""', '"""Say so."""  # a comment'))
     assert api.run(study, tmp_path).attrs["snapshot"] == open_cube(tmp_path, "small").attrs["snapshot"]
     rewrite(told.replace("observed.n - observed.b, 0.0", "observed.n - observed.b + 1, 0.0"))
-    with pytest.raises(StoreError, match="the code or the options of too_low differ"):
+    with pytest.raises(StoreError, match="the code, the options or the tables of too_low differ"):
         api.run(study, tmp_path)
 
 
