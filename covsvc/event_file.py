@@ -370,6 +370,8 @@ def _columns(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if not rows or _is_number(rows[0][1][0]):
         return [], rows
     (number, names), *rows = rows
+    if not rows and any(map(_is_number, names)):
+        raise ObservationError(f"{path}:{number}: {' '.join(names)}: neither a header nor a row of numbers")
     if rows and len(rows[0][1]) == 1:
         names = [" ".join(names)]
     if rows and len(names) != len(rows[0][1]):

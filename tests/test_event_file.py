@@ -245,6 +245,7 @@ def test_a_background_must_be_told_where_the_signal_is(table):
     ("text", "column", "told"),
     [
         ("", None, ": is empty; if nothing was observed, write a header alone, for example energy"),
+        ("e\t5", None, ":1: e 5: neither a header nor a row of numbers"),
         ("# only\n", None, ": is empty; "),
         ("E\n3\n10.5\n", None, ":3: E = 10.5: outside of [2, 10], where the spectrum is known"),
         ("3\n1.999999\n", None, ":2: energy (keV) = 1.999999: outside of [2, 10]"),
