@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from covsvc.contracts import Events, IntArray
 from covsvc.errors import StudyError
-from covsvc.kernels.intervals import MOST_INSIDE, Boundary
+from covsvc.kernels.intervals import MOST_INSIDE, Boundary, Crossing, deciding_intervals
 
 FloatArray = NDArray[np.float64]
 
@@ -189,6 +190,38 @@ def write_table(table: IntervalTable, folder: Path) -> Path:
         np.savez_compressed(file, **parts)
     unfinished.replace(path)
     return path
+
+
+def crossing_of(boundary: Boundary, observed: Events, *, last: bool = True) -> Crossing:
+    """Return where observations cross a boundary: the largest allowed signal, or the smallest excluded one."""
+    if observed.v is not None:
+        return boundary.crossing_over(observed.n, observed.u, float(observed.b), observed.v, last)
+    return boundary.crossing(observed.n, observed.largest_intervals, last)
+
+
+def deciding(crossing: Crossing, observed: Events) -> tuple[IntArray, IntArray]:
+    """Return the events that bound the interval which decides each limit; of an empty one, that at s = 0.
+
+    Returns
+    -------
+    left, right : ndarray of int, shape (toy,)
+        Number of the event within its toy; -1 for the lower end of the range, n for the upper. Both are -1 where the
+        limit is unbounded.
+    """
+    return deciding_intervals(crossing, observed.n, observed.u, float(observed.b), observed.v)
+
+
+def why_none(crossing: Crossing, observed: Events, boundary: Boundary) -> list[str]:
+    """Return why each observation has no limit, in words, empty where it has one."""
+    beyond = f"the limit lies beyond mu = {boundary.mu[-1]:g}, where the table ends"
+    empty = (
+        "an interval with no more than {} of the events holds so much of the b = {:g} expected background events "
+        "that no signal >= 0 is left at this cl"
+    )
+    return [
+        beyond if signal == np.inf else empty.format(inside, observed.b) if signal < 0 else ""
+        for signal, inside in zip(crossing.signal.tolist(), crossing.inside.tolist(), strict=True)
+    ]
 
 
 def p_max_part(mu: FloatArray, p_bar: FloatArray, atom_ends: FloatArray) -> FloatArray:

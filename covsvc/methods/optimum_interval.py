@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import numpy as np
-
 from covsvc.contracts import Events, IntArray, Limits, one_sided
-from covsvc.interval_tables import interval_table, missing_table
-from covsvc.kernels.intervals import Boundary, Crossing, deciding_intervals
+from covsvc.interval_tables import crossing_of, deciding, interval_table, missing_table, why_none
+from covsvc.kernels.intervals import Boundary, Crossing
 
 
 @dataclass(frozen=True)
@@ -53,29 +51,12 @@ class OptimumInterval:
         return one_sided(self._crossing(observed, cl).signal)
 
     def intervals(self, observed: Events, cl: float) -> tuple[IntArray, IntArray]:
-        """Return the events that bound the interval which decides each limit; of an empty one, that at s = 0.
-
-        Returns
-        -------
-        left, right : ndarray of int, shape (toy,)
-            Number of the event within its toy; -1 for the lower end of the range, n for the upper. Both are -1 where
-            the limit is unbounded.
-        """
-        crossing = self._crossing(observed, cl)
-        return deciding_intervals(crossing, observed.n, observed.u, float(observed.b), observed.v)
+        """Return the events that bound the interval which decides each limit, as `deciding` tells them."""
+        return deciding(self._crossing(observed, cl), observed)
 
     def explain(self, observed: Events, cl: float) -> list[str]:
         """Return why each observation has no limit, in words, empty where it has one."""
-        crossing = self._crossing(observed, cl)
-        beyond = f"the limit lies beyond mu = {self._boundary(cl).mu[-1]:g}, where the table ends"
-        empty = (
-            "an interval with no more than {} of the events holds so much of the b = {:g} expected background events "
-            "that no signal >= 0 is left at this cl"
-        )
-        return [
-            beyond if signal == np.inf else empty.format(inside, observed.b) if signal < 0 else ""
-            for signal, inside in zip(crossing.signal.tolist(), crossing.inside.tolist(), strict=True)
-        ]
+        return why_none(self._crossing(observed, cl), observed, self._boundary(cl))
 
     def calibration_error(self, cl: float) -> float:
         """Return the largest standard error of the coverage that the toys of the table leave."""
@@ -93,9 +74,4 @@ class OptimumInterval:
         return interval_table(cl).c_max.boundary
 
     def _crossing(self, observed: Events, cl: float) -> Crossing:
-        boundary = self._boundary(cl)
-        if observed.v is not None:
-            return boundary.crossing_over(
-                observed.n, observed.u, float(observed.b), observed.v, self.crossing == "last"
-            )
-        return boundary.crossing(observed.n, observed.largest_intervals, self.crossing == "last")
+        return crossing_of(self._boundary(cl), observed, last=self.crossing == "last")
