@@ -41,6 +41,7 @@ from covsvc.engine.work import (
 from covsvc.errors import ObservationError, StoreError, StudyError
 from covsvc.event_file import SeenEvents, read_background, read_events, read_signal
 from covsvc.interval_tables import (
+    HIGHEST_LEVEL,
     IntervalTable,
     cache_folder,
     file_name,
@@ -965,7 +966,10 @@ def _table(row: Row) -> Table:
 
 
 def tables() -> list[dict[str, Any]]:
-    """Return what is known of each table of the interval methods that is used: cl, reach, error, origin and file."""
+    """Return what is known of each table of the interval methods that is used: cl, reach, error, origin and file.
+
+    Of a file that cannot be read, cl, file and reason.
+    """
     return [_told_table(level) for level in levels()]
 
 
@@ -1013,8 +1017,8 @@ def build_tables(
     wanted = sorted({rounded(confidence_level(level)) for level in cl})
     if not wanted:
         raise StudyError("cl: name a confidence level, for example 0.90")
-    if wanted[-1] > _HIGHEST_TABLE:
-        raise StudyError(f"cl = {wanted[-1]:.12g}: tables are built up to {_HIGHEST_TABLE:g}: few toys exceed it")
+    if wanted[-1] > HIGHEST_LEVEL:
+        raise StudyError(f"cl = {wanted[-1]:.12g}: tables are built up to {HIGHEST_LEVEL:g}: few toys exceed it")
     if not _LEAST_TOYS <= toys <= _MOST_TOYS:
         raise StudyError(f"toys = {toys:,}: {_LEAST_TOYS:,} to {_MOST_TOYS:,} at each mu make a table")
     smallest = -2.0 * float(np.log1p(-wanted[-1]))
@@ -1037,14 +1041,17 @@ def build_tables(
 
 
 _LEAST_TOYS, _MOST_TOYS = 10_000, 100_000_000
-_FARTHEST, _HIGHEST_TABLE = 140.0, 0.999
+_FARTHEST = 140.0
 
 
 def _told_table(level: float) -> dict[str, Any]:
     path = path_of(level)
     if path is None:
         raise StudyError(f"cl = {level:g}: its table was removed a moment ago")
-    return _about(interval_table(level), path)
+    try:
+        return _about(interval_table(level), path)
+    except StudyError as error:
+        return {"cl": level, "file": str(path), "reason": str(error)}
 
 
 def _about(table: IntervalTable, path: Path) -> dict[str, Any]:

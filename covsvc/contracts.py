@@ -265,8 +265,8 @@ class Events(Counts):
         v : sequence of array_like of float, optional
             Cdf of the known background at the same events.
         """
-        rows = [np.atleast_1d(np.asarray(toy, np.float64)) for toy in toys]
-        others = rows if v is None else [np.atleast_1d(np.asarray(toy, np.float64)) for toy in v]
+        rows = [_row_of("u", toy) for toy in toys]
+        others = rows if v is None else [_row_of("v", toy) for toy in v]
         if [len(row) for row in rows] != [len(other) for other in others]:
             raise ObservationError("v: give the cdf of the known background at each event of each toy")
         orders = [np.lexsort((other, row)) for row, other in zip(rows, others, strict=True)]
@@ -308,7 +308,7 @@ class Events(Counts):
         positions = np.asarray(given)
         if positions.dtype.kind not in "iuf" or positions.ndim != 1:
             raise ObservationError(f"{name}: positions of events are a row of numbers in [0, 1], toy after toy")
-        positions = positions.astype(np.float64, copy=False)
+        positions = positions.astype(np.float64)  # a copy: what was checked stays as it is
         if len(positions) != self.n.sum():
             raise ObservationError(f"{name} holds {len(positions)} positions, but n = {self.n.sum()} events in all")
         wrong = positions[~((positions >= 0) & (positions <= 1))]
@@ -444,7 +444,8 @@ class Experiment(Protocol):
     """A source of toys: the only code that may know the truth.
 
     Implementations are frozen dataclasses whose fields are their options. One may also have a class variable
-    ``plugs_in``, the views which pass an estimated background off as known: no promise of a method holds there.
+    ``plugs_in``, the views which pass an estimated background off as known: no promise of a method holds there; or
+    ``hides_background``, whether there may be background of which nothing is told: two-sided intervals promise nothing.
     """
 
     gives: ClassVar[tuple[type, ...]]
@@ -549,6 +550,15 @@ def _background(name: str, b: ArrayLike, shape: tuple[int, ...]) -> float | Floa
             f"{name} has shape {known.shape} but n has shape {shape}: give one {name}, or one for each n"
         )
     return known if known.ndim else float(known)
+
+
+def _row_of(name: str, toy: ArrayLike) -> FloatArray:
+    row = np.asarray(toy)
+    if row.ndim != 1 or row.dtype.kind not in "iuf":
+        raise ObservationError(
+            f"{name}: {toy!r}: give a row of positions for each toy, such as [[0.1, 0.7], []] for two of them"
+        )
+    return row.astype(np.float64)
 
 
 def _scale(name: str, value: float, smallest: float, largest: float) -> float:

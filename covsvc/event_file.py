@@ -350,6 +350,9 @@ def _named(told: str, what: str) -> Spectrum:
             numbers[key] = finite(key, value)
         except ObservationError as error:
             raise ObservationError(f"{what} {told}: {error}") from None
+    for key, number in numbers.items():
+        if (key != "events" and abs(number) > LARGEST) or (key in ("scale", "width") and 0 < number < 1.0 / LARGEST):
+            raise ObservationError(f"{what} {told}: {key} = {number:g}: too large or small; take another unit")
     missing = [key for key in wanted if key not in numbers]
     if missing:
         raise ObservationError(f"{what} {told}: {missing[0]} is missing; give {', '.join(wanted)} as OPTION=NUMBER")

@@ -7,6 +7,7 @@ import json
 import os
 import zipfile
 import zlib
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -26,7 +27,10 @@ FloatArray = NDArray[np.float64]
 SHIPPED = Path(__file__).parent / "tables"
 """Folder of the tables that come with covsvc."""
 
-_FORMAT = 1
+HIGHEST_LEVEL = 0.999
+"""Largest cl of a table: few toys exceed it."""
+
+_FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +142,11 @@ def missing_table(cl: float) -> str | None:
     if path_of(cl) is not None:
         return None
     known = ", ".join(f"{level:.12g}" for level in levels())
+    if cl > HIGHEST_LEVEL:
+        return (
+            f"cl = {cl:.12g}: there are tables of the interval methods at {known}, and none can be built above "
+            f"{HIGHEST_LEVEL:g}; max_gap needs none"
+        )
     return (
         f"cl = {cl:.12g}: there is no table of the interval methods, only at {known}; it takes some minutes to build: "
         f"covsvc tables build --cl {cl:.12g}"
@@ -185,6 +194,7 @@ def write_table(table: IntervalTable, folder: Path) -> Path:
         parts |= {f"{name}_{key}": getattr(part, key) for key in ("mu", "value", "thresholds", "atom_ends")}
         parts[f"{name}_error"] = part.error.astype(np.float32)
     parts["c_max_g"] = table.c_max.g.astype(np.float32)
+    parts["checksum"] = _checksum(parts)
     unfinished = path.with_suffix(f".{os.getpid()}.tmp")
     with unfinished.open("wb") as file:
         np.savez_compressed(file, **parts)
@@ -243,7 +253,16 @@ def p_max_part(mu: FloatArray, p_bar: FloatArray, atom_ends: FloatArray) -> Floa
 
 def _folders() -> list[Path]:
     named = os.environ.get("COVSVC_TABLES")
+    if named and not Path(named).is_dir():
+        raise StudyError(f"COVSVC_TABLES = {named}: is no folder; name that of tables, or unset it")
     return [*([Path(named)] if named else []), SHIPPED, cache_folder()]
+
+
+def _checksum(parts: Mapping[str, Any]) -> str:
+    told = hashlib.sha256()
+    for name in sorted(set(parts) - {"checksum"}):
+        told.update(name.encode() + np.asarray(parts[name]).tobytes())
+    return told.hexdigest()
 
 
 @lru_cache(maxsize=16)
@@ -255,6 +274,8 @@ def _read(path: Path, written_at: int) -> IntervalTable:  # noqa: ARG001 - a fil
                 raise StudyError(
                     f"{path}: is of format {int(parts['format'])}, this covsvc reads {_FORMAT}; build anew"
                 )
+            if str(parts["checksum"]) != _checksum(parts):
+                raise ValueError("its checksum is wrong")
             if file_name(float(parts["cl"])) != path.name:
                 raise StudyError(f"{path}: holds the table at cl = {float(parts['cl']):g}, not what its name says")
             c_max, p_max = (

@@ -196,9 +196,15 @@ class MethodSpec(_Model):
         return view
 
     def promise_on(self, experiment: Experiment) -> str:
-        """Return what the method promises there: nothing where an estimated background is passed off as known."""
-        view = experiment.gives[self.view_of(experiment)]
-        return "nothing" if view in getattr(experiment, "plugs_in", ()) else self.build().promises
+        """Return what the method promises there.
+
+        Nothing where an estimated background is passed off as known, nor of an interval with two ends where background
+        is hidden, which it takes for signal.
+        """
+        view, method = experiment.gives[self.view_of(experiment)], self.build()
+        plugged_in = view in getattr(experiment, "plugs_in", ())
+        misled = getattr(experiment, "hides_background", False) and method.sided == "two"
+        return "nothing" if plugged_in or misled else method.promises
 
 
 def _by_name(given: Any, what: str) -> Any:

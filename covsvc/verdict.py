@@ -100,7 +100,10 @@ def judge(maps: xr.Dataset) -> Verdict:
     if broken:
         return Verdict("failed", f"Broken promises: {', '.join(broken)}.", deficit, told, findings)
     if "undecided" in outcomes or not findings:
-        return Verdict("undecided", "Something is missing: see the findings.", deficit, told, findings)
+        missing = (
+            "Something is missing: see the findings." if findings else "Nothing is known: `covsvc status` says why."
+        )
+        return Verdict("undecided", missing, deficit, told, findings)
     held, reported = outcomes.count("kept"), outcomes.count("reported")
     sentence = f"All {held} columns that promise coverage keep it" if held else "Nothing to judge"
     if reported:

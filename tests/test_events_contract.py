@@ -112,7 +112,6 @@ def test_toys_are_given_one_by_one_in_any_order():
     assert (events.b, events.v) == (0.0, None)
     assert len(Events.of([])) == 0
     assert Events.of([[]]).n.tolist() == [0]
-    assert Events.of([0.4]).u.tolist() == [0.4]
     assert_array_equal(Events.of([np.array([0.4, 0.3])]).u, [0.3, 0.4])
 
 
@@ -173,3 +172,16 @@ def test_events_travel():
     copy = pickle.loads(pickle.dumps(events))
     assert copy.largest_intervals.tolist() == events.largest_intervals.tolist()
     assert (copy.b, copy.v.tolist(), copy.n.tolist()) == (2.5, [0.0, 0.4, 0.2], [2, 0, 1])
+
+
+@pytest.mark.parametrize("toys", [[0.1, 0.2], [[[0.1, 0.2]]], [["a"]], [[None]]])
+def test_toys_one_by_one_are_rows(toys):
+    with pytest.raises(ObservationError, match="give a row of positions for each toy"):
+        Events.of(toys)
+
+
+def test_what_was_checked_stays_as_it_is():
+    u = np.array([0.1, 0.2])
+    events = Events([2], u)
+    u[0] = 0.9
+    assert events.u.tolist() == [0.1, 0.2]

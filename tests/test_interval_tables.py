@@ -136,6 +136,7 @@ def at(part, mu):
 @pytest.fixture
 def places(tmp_path, monkeypatch):
     """Let tables be looked for in empty folders and among those of the package."""
+    (tmp_path / "named").mkdir()
     monkeypatch.setenv("COVSVC_TABLES", str(tmp_path / "named"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "named", tmp_path / "cache" / "covsvc" / "tables"
@@ -303,7 +304,7 @@ def test_says_how_a_missing_table_is_built(places):
 
 
 def test_names_a_level_by_all_its_digits(places):
-    assert missing_table(1 - 1e-9).endswith("covsvc tables build --cl 0.999999999")
+    assert missing_table(0.9 + 1e-9).endswith("covsvc tables build --cl 0.900000001")
 
 
 def test_the_maximum_gap_needs_no_table(places):
@@ -441,12 +442,11 @@ SOUND = (SHIPPED / file_name(0.9)).read_bytes()
         SOUND[:60_000] + bytes(200) + SOUND[60_200:],
         array(),
         archive(a=1),
-        archive(format=1, cl=0.9),
+        archive(format=2, cl=0.9, checksum="none"),
     ],
     ids=["empty", "text", "pickle", "begun", "cut", "garbled", "array", "something else", "nothing in it"],
 )
 def test_a_file_that_is_no_table_is_refused(places, content):
-    places[0].mkdir()
     path = places[0] / file_name(0.9)
     path.write_bytes(content)
     with pytest.raises(StudyError, match=rf"^{re.escape(str(path))}: is no table .* build it anew"):
@@ -454,7 +454,6 @@ def test_a_file_that_is_no_table_is_refused(places, content):
 
 
 def test_a_table_of_another_format_is_refused(places):
-    places[0].mkdir()
     path = places[0] / file_name(0.93)
     path.write_bytes(archive(format=99))
     with pytest.raises(StudyError, match=rf"^{re.escape(str(path))}: is of format 99, this covsvc reads \d"):
@@ -462,14 +461,12 @@ def test_a_table_of_another_format_is_refused(places):
 
 
 def test_a_table_under_the_name_of_another_level_is_refused(places):
-    places[0].mkdir()
     shutil.copy(SHIPPED / file_name(0.9), places[0] / file_name(0.93))
     with pytest.raises(StudyError, match=r"holds the table at cl = 0\.9, not what its name says"):
         interval_table(0.93)
 
 
 def test_files_of_other_names_do_no_harm(places):
-    places[0].mkdir()
     shutil.copy(SHIPPED / file_name(0.9), places[0] / "intervals-0.9 (copy).npz")
     assert levels() == [0.9, 0.95, 0.99]
 
@@ -481,3 +478,25 @@ def test_counts_alone_are_no_events(places):
 
 def test_the_version_that_made_them_is_told(table):
     assert table.made_by["version"] <= __version__
+
+
+def test_a_table_that_was_tampered_with_is_refused(tmp_path, monkeypatch):
+    with np.load(SHIPPED / "intervals-0.9.npz") as parts:
+        changed = {name: parts[name] for name in parts.files}
+    changed["c_max_g"] = changed["c_max_g"] * 0
+    np.savez_compressed(tmp_path / "intervals-0.9.npz", **changed)
+    monkeypatch.setenv("COVSVC_TABLES", str(tmp_path))
+    with pytest.raises(StudyError, match=r"intervals-0\.9\.npz: is no table .*its checksum is wrong"):
+        interval_table(0.9)
+
+
+@pytest.mark.parametrize("place", ["nowhere", "a-file"])
+def test_a_variable_that_names_no_folder_is_refused(tmp_path, monkeypatch, place):
+    (tmp_path / "a-file").touch()
+    monkeypatch.setenv("COVSVC_TABLES", str(tmp_path / place))
+    with pytest.raises(StudyError, match=r"COVSVC_TABLES = .*: is no folder; name that of tables"):
+        interval_table(0.9)
+
+
+def test_a_level_that_no_table_can_have_is_not_told_to_build_one():
+    assert "none can be built above 0.999; max_gap needs none" in missing_table(0.9999)

@@ -41,7 +41,11 @@ def limit_events(
     seen = api.read_events(events, signal, known, column=column, cut=within is not None)
     shown = quantity or "cross section"
     rows = api.limits_on_events(seen, methods or None, list(levels))
-    path = api.write_events(seen, [row for row in rows if row["cl"] == rows[0]["cl"]], drawn, quantity=shown)
+    failure = ""
+    try:
+        api.write_events(seen, [row for row in rows if row["cl"] == rows[0]["cl"]], drawn, quantity=shown)
+    except OSError as error:  # the limits are worth more than their picture
+        failure = f"{drawn}: {error.strerror or error}; --figure names a file that can be written"
     if as_json:
         told = {
             "n": len(seen.positions),
@@ -51,18 +55,21 @@ def limit_events(
             "quantity": shown,
             "signal_of_unit": signal.total,
             "background": known.total if known is not None else 0.0,
-            "figure": str(path),
+            "figure": None if failure else str(drawn),
         }
         print_json(told | {"limits": rows})
     else:
         for line in _sentences(seen, shown):
             click.echo(line)
         print_table(_table(rows, seen, shown))
-        click.echo(f"Picture at {level(rows[0]['cl'])}: {path}")
+        if not failure:
+            click.echo(f"Picture at {level(rows[0]['cl'])}: {drawn}")
         for row in rows:
             if row["reason"]:
                 say(f"{row['limit_method']} at {level(row['cl'])}: {row['status']}: {row['reason']}")
-    if methods and any(row["status"] == "failed" for row in rows):
+    if failure:
+        say(f"no picture: {failure}")
+    if (failure and figure is not None) or (methods and any(row["status"] == "failed" for row in rows)):
         raise click.exceptions.Exit(_REFUSED)
 
 

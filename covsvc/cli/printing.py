@@ -64,9 +64,14 @@ def print_table(table: Table) -> None:
 def observed_table(rows: Sequence[Mapping[str, Any]], scale: float | None = None, quantity: str = "") -> Table:
     """Return the limits on real data, with what is known of each."""
     with_coverage, with_grid = "coverage" in rows[0], "worst_coverage" in rows[0]
+    known = not with_coverage or any(math.isfinite(row["worst_coverage_at_b"]) for row in rows)
+    with_grid = with_grid and (known or any(math.isfinite(row["worst_b"]) for row in rows))
     with_expected = "expected" in rows[0]
     heads = [f"limit\n{quantity}"] * (scale is not None)
-    heads += ["just\nabove", "worst\nat b"] * with_coverage + ["worst on\nthe grid", "at (s, b)"] * with_grid
+    heads += ["just\nabove", "worst\nat b"] * (with_coverage and known) + [
+        "worst on\nthe grid",
+        "at (s, b)",
+    ] * with_grid
     heads += EXPECTED * with_expected
     with_views = any(row.get("plugged_in") for row in rows)
     table = new_table("method", *["reads"] * with_views, "cl", "limit", *heads)
@@ -74,7 +79,7 @@ def observed_table(rows: Sequence[Mapping[str, Any]], scale: float | None = None
         cells = [row["limit_method"], *[row.get("reads", "")] * with_views, level(row["cl"]), interval(row)]
         if scale is not None:
             cells.append(scaled(row["upper"], scale))
-        if with_coverage:
+        if with_coverage and known:
             cells += [_coverage(row["coverage"], row["cl"]), _coverage(row["worst_coverage_at_b"], row["cl"])]
         if with_grid:
             where = f"{row['worst_s_true']:.4g}, {row['worst_b']:g}" if math.isfinite(row["worst_b"]) else ""
@@ -86,7 +91,7 @@ def observed_table(rows: Sequence[Mapping[str, Any]], scale: float | None = None
             blank = [""] * (len(cells) - 6)
             table.add_row("  Asimov", *blank, *(_expected(each, scale) for each in row["asimov"]))
     captions = []
-    if with_coverage and all(math.isnan(row["worst_coverage_at_b"]) for row in rows):
+    if not known:
         captions.append("exact coverage is not known: the outcomes are too many, or no counts")
     elif with_coverage:
         b = rows[0]["b_estimate"]

@@ -40,6 +40,9 @@ def list_tables(as_json: bool) -> None:
         return
     shown = new_table("cl", "to mu", "toys a mu", "error of coverage", "seed", "covsvc", "file")
     for each in found:
+        if "reason" in each:
+            say(f"covsvc: {each['reason']}")
+            continue
         numbers = f"{each['largest_mu']:g}", f"{each['toys']:,}", f"{each['error']:.1e}", str(each["seed"])
         shown.add_row(level(each["cl"]), *numbers, each["version"], each["file"])
     print_table(shown)

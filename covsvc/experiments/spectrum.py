@@ -52,6 +52,7 @@ class Spectrum:
     """How the known background is divided among its pieces."""
 
     gives: ClassVar[tuple[type, ...]] = (Events,)
+    hides_background: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("background_per_signal", "known_b"):

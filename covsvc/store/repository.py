@@ -481,7 +481,12 @@ def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _source(study: Study) -> dict[str, Any]:
     toys = study.source
-    return {"experiment": toys.experiment.model_dump(), "seed": toys.seed, "toys_per_block": toys.toys_per_block}
+    # as JSON, which has no tuples: so it comes back from the store
+    return {
+        "experiment": toys.experiment.model_dump(mode="json"),
+        "seed": toys.seed,
+        "toys_per_block": toys.toys_per_block,
+    }
 
 
 def _differing(where: str, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

@@ -41,6 +41,13 @@ def test_all_promises_are_kept_and_reported(folder, cubes):
         assert (folder / "report" / name / "index.html").is_file()
 
 
+def test_what_is_stored_is_not_computed_again(folder):
+    command = [sys.executable, "-m", "covsvc", "run", str(STUDIES / "yellin-small.yaml"), "--cluster", "none"]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280)
+    assert ended.returncode == 0, ended.stderr
+    assert [line.endswith("complete already, nothing to compute") for line in ended.stderr.splitlines()] == [True] * 3
+
+
 def test_without_background_wrong_limits_come_as_often_as_they_may(cubes):
     # Yellin (2002), Section IV: all but Poisson make a mistake 10 % of the time; a largest gap has no atoms
     at = cubes["yellin-small-a"].sel(limit_method="max_gap", cl=0.9, b=0)
