@@ -77,6 +77,10 @@ def _on_cluster(rows: Iterable[Row], client: Client) -> Iterator[Tally | ExactTa
                 what = waiting.pop(future.key)
                 if future.status == "finished":
                     yield result
+                elif future.status == "lost" and client.status == "running":
+                    # its worker died before the result was fetched: the scheduler has it computed again
+                    waiting[future.key] = what
+                    done.add(future)
                 elif future.status in ("cancelled", "lost"):
                     raise ClusterError("the cluster was lost; what is done is stored, run again to go on")
                 elif isinstance(what, Task):

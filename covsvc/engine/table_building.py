@@ -551,6 +551,11 @@ def _on_cluster(
                 return
             for future, result in done.next_batch(block=True):
                 key = waiting.pop(future.key)
+                if future.status == "lost" and client.status == "running":
+                    # its worker died before the result was fetched: the scheduler has it computed again
+                    waiting[future.key] = key
+                    done.add(future)
+                    continue
                 if future.status in ("cancelled", "lost"):
                     raise ClusterError("the cluster was lost; what is done is kept, build again to go on")
                 if future.status != "finished":
