@@ -7,12 +7,12 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,11 +91,6 @@ class IntervalTable:
     fixed_mu: FloatArray
     fixed_g: FloatArray
     made_by: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def optimum(self) -> Boundary:
-        """What the optimum interval excludes."""
-        return self.c_max.boundary
 
     @property
     def largest_mu(self) -> float:
@@ -195,11 +190,18 @@ def write_table(table: IntervalTable, folder: Path) -> Path:
         parts[f"{name}_error"] = part.error.astype(np.float32)
     parts["c_max_g"] = table.c_max.g.astype(np.float32)
     parts["checksum"] = _checksum(parts)
+    with written_at_once(path) as file:
+        np.savez_compressed(file, **parts)
+    return path
+
+
+@contextmanager
+def written_at_once(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file to write to, which becomes `path` when it is complete."""
     unfinished = path.with_suffix(f".{os.getpid()}.tmp")
     with unfinished.open("wb") as file:
-        np.savez_compressed(file, **parts)
+        yield file
     unfinished.replace(path)
-    return path
 
 
 def crossing_of(boundary: Boundary, observed: Events, *, last: bool = True) -> Crossing:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from covsvc.engine.gathering import gather
 from covsvc.engine.work import make_tables, run_task, sum_exactly
-from covsvc.errors import ClusterError, TaskError
+from covsvc.errors import TaskError
 from covsvc.study import Row, Task
 from covsvc.tally import Counter, ExactTally, Tally
 
 if TYPE_CHECKING:
     from distributed import Client, Future
-
-_WINDOW = 3
-"""Tasks a worker has in hand or waiting, so that it never idles and the driver's memory stays flat."""
 
 
 def execute(rows: Iterable[Row], client: Client | None = None) -> Iterator[Tally | ExactTally]:
@@ -59,36 +57,13 @@ def _here(rows: Iterable[Row]) -> Iterator[Tally | ExactTally]:
 
 
 def _on_cluster(rows: Iterable[Row], client: Client) -> Iterator[Tally | ExactTally]:
-    from distributed import as_completed
-
-    done = as_completed(with_results=True, raise_errors=False)
-    waiting: dict[Any, Row | Task] = {}
-    submissions = _submit(rows, client)
-    window = max(2, _WINDOW * sum(client.nthreads().values()))
-    try:
-        while True:
-            while len(waiting) < window and (submitted := next(submissions, None)) is not None:
-                future, what = submitted
-                waiting[future.key] = what
-                done.add(future)
-            if not waiting:
-                return
-            for future, result in done.next_batch(block=True):
-                what = waiting.pop(future.key)
-                if future.status == "finished":
-                    yield result
-                elif future.status == "lost" and client.status == "running":
-                    # its worker died before the result was fetched: the scheduler has it computed again
-                    waiting[future.key] = what
-                    done.add(future)
-                elif future.status in ("cancelled", "lost"):
-                    raise ClusterError("the cluster was lost; what is done is stored, run again to go on")
-                elif isinstance(what, Task):
-                    yield _lost(what, future.exception())
-                else:
-                    raise TaskError(f"exact values at b = {what.b:g}: {future.exception()!r}")
-    finally:
-        client.cancel(list(done.futures), force=True)
+    for what, future, result in gather(_submit(rows, client), client, "what is done is stored, run again to go on"):
+        if future.status == "finished":
+            yield result
+        elif isinstance(what, Task):
+            yield _lost(what, future.exception())
+        else:
+            raise TaskError(f"exact values at b = {what.b:g}: {future.exception()!r}")
 
 
 def _submit(rows: Iterable[Row], client: Client) -> Iterator[tuple[Future, Row | Task]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from covsvc.errors import ClusterError, TaskError
+from covsvc.engine.gathering import gather
+from covsvc.errors import TaskError
 from covsvc.fingerprint import code_of
-from covsvc.interval_tables import Calibrated, IntervalTable, p_max_part, write_table
+from covsvc.interval_tables import Calibrated, IntervalTable, p_max_part, write_table, written_at_once
 from covsvc.kernels import calibration
 from covsvc.kernels.gaps import max_gap_cdf, max_gap_quantile
 from covsvc.kernels.intervals import MOST_INSIDE
@@ -511,11 +511,8 @@ class _Building:
         return path if path.exists() else None
 
     def _store(self, stage: str, events: int, counted: list[IntArray]) -> None:
-        path = self._file(stage, events)
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        with unfinished.open("wb") as file:
+        with written_at_once(self._file(stage, events)) as file:
             np.savez(file, *counted)
-        unfinished.replace(path)
 
     def _share(self, what: Any) -> Any:
         """Send something that many calls need to the workers once."""
@@ -535,35 +532,11 @@ class _Building:
 def _on_cluster(
     function: Callable[..., Any], calls: Iterable[tuple[int, tuple[Any, ...]]], client: Client
 ) -> Iterator[tuple[int, Any]]:
-    from distributed import as_completed
-
-    waiting: dict[Any, int] = {}
-    left = iter(calls)
-    done = as_completed(with_results=True, raise_errors=False)
-    window = max(2, 3 * sum(client.nthreads().values()))
-    try:
-        while True:
-            while len(waiting) < window and (call := next(left, None)) is not None:
-                future = client.submit(function, *call[1], pure=False)
-                waiting[future.key] = call[0]
-                done.add(future)
-            if not waiting:
-                return
-            for future, result in done.next_batch(block=True):
-                key = waiting.pop(future.key)
-                if future.status == "lost" and client.status == "running":
-                    # its worker died before the result was fetched: the scheduler has it computed again
-                    waiting[future.key] = key
-                    done.add(future)
-                    continue
-                if future.status in ("cancelled", "lost"):
-                    raise ClusterError("the cluster was lost; what is done is kept, build again to go on")
-                if future.status != "finished":
-                    raise TaskError(f"building tables: {future.exception()!r}")
-                yield key, result
-    finally:
-        if client.status == "running":  # interrupted, this may be left only when the client is gone
-            client.cancel(list(done.futures), force=True)
+    submissions = ((client.submit(function, *arguments, pure=False), key) for key, arguments in calls)
+    for key, future, result in gather(submissions, client, "what is done is kept, build again to go on"):
+        if future.status != "finished":
+            raise TaskError(f"building tables: {future.exception()!r}")
+        yield key, result
 
 
 def _generator(seed: int, stage: int, events: int, chunk: int) -> np.random.Generator:

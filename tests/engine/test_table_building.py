@@ -224,7 +224,7 @@ def test_other_levels_are_built(tmp_path, levels, largest_mu, toys, seed):
         assert (part.value > cl * (1 - 1e-12)).all()
         assert ((part.error >= 0) & (part.error < 5 * np.sqrt(cl * (1 - cl) / toys))).all()
     events = Events.of([[], [0.2], [0.1, 0.3, 0.35]])
-    upper = table.optimum.crossing(events.n, events.largest_intervals, True).signal
+    upper = table.c_max.boundary.crossing(events.n, events.largest_intervals, True).signal
     assert upper[0] == pytest.approx(-np.log(1 - cl), rel=1e-12)
     assert (np.diff(upper) > 0).all()
 
