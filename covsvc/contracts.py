@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property, reduce
@@ -12,6 +13,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from covsvc.binned_model import BinnedModel
 from covsvc.errors import ObservationError, StudyError
 
 FloatArray = NDArray[np.float64]
@@ -325,6 +327,208 @@ class Events(Counts):
         return positions
 
 
+@runtime_checkable
+class EventModel(Protocol):
+    """What an analysis knows of its signal and background: how their events are distributed."""
+
+    @property
+    def key(self) -> str:
+        """Text that tells these densities from others: a calibration is known by it."""
+        ...
+
+    def signal_ratios(self, size: int, rng: np.random.Generator) -> FloatArray:
+        """Draw `size` signal events; return the signal density over the background density at each."""
+        ...
+
+    def background_ratios(self, size: int, rng: np.random.Generator) -> FloatArray:
+        """Draw `size` background events; return the signal density over the background density at each."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelledEvents:
+    """Events at each of which the densities of signal and background are known.
+
+    The likelihood of s and b is exp(-s - b) prod(s r_i + b), r_i the density ratio of event i.
+
+    Parameters
+    ----------
+    n : array_like of int, shape (toy,)
+        Observed events in the whole range of the fit.
+    density_ratio : array_like of float, shape (event,)
+        Signal density over background density at each event, in [0, +inf], toy after toy; +inf where no background
+        falls.
+    model : EventModel, optional
+        The densities elsewhere, which toys are drawn from; without it, methods that need toys fail.
+    b : float or array_like of float, shape (toy,), optional
+        What is known beforehand of the expected background events in the whole range; None: nothing.
+    b_error : float or array_like of float, shape (toy,)
+        Error of b; 0: b is known.
+    shape : str
+        How b is distributed if it has an error: ``"gamma"`` or ``"truncated_gaussian"``, as in `UncertainCounts`.
+
+    Raises
+    ------
+    ObservationError
+        If a count or what is known of the background is none, a ratio is negative or NaN, there are not as many
+        ratios as events, or an error is given of a background that is not.
+
+    References
+    ----------
+    .. [1] I. Narsky, Nucl. Instrum. Meth. A 450 (2000) 444, Eq. 15 and 19.
+    """
+
+    n: IntArray
+    density_ratio: FloatArray
+    model: EventModel | None = None
+    b: float | FloatArray | None = None
+    b_error: float | FloatArray = 0.0
+    shape: str = "gamma"
+
+    def __init__(
+        self,
+        n: ArrayLike,
+        density_ratio: ArrayLike,
+        model: EventModel | None = None,
+        b: ArrayLike | None = None,
+        b_error: ArrayLike = 0.0,
+        shape: str = "gamma",
+    ) -> None:
+        if b is None:
+            counted: Counts | UncertainCounts = Counts(n)
+            if np.any(np.asarray(b_error) != 0):
+                raise ObservationError("b_error: is the error of b, which is not given")
+        else:
+            counted = UncertainCounts(n, b, b_error, shape)
+        ratios = np.asarray(density_ratio)
+        if ratios.dtype.kind not in "iuf" or ratios.ndim != 1:
+            raise ObservationError("density_ratio: a row of numbers >= 0, toy after toy")
+        ratios = ratios.astype(np.float64)  # a copy: what was checked stays as it is
+        if len(ratios) != counted.n.sum():
+            raise ObservationError(f"density_ratio holds {len(ratios)} ratios, but n = {counted.n.sum()} events in all")
+        wrong = ratios[~(ratios >= 0)]
+        if wrong.size:
+            raise ObservationError(
+                f"density_ratio = {wrong[0]:g}: the signal density over the background density lies in [0, inf]"
+            )
+        for name, value in (
+            ("n", counted.n),
+            ("density_ratio", ratios),
+            ("model", model),
+            ("b", counted.b if isinstance(counted, UncertainCounts) else None),
+            ("b_error", counted.b_error if isinstance(counted, UncertainCounts) else 0.0),
+            ("shape", shape),
+        ):
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def of(cls, toys: Sequence[ArrayLike], model: EventModel | None = None, **known: Any) -> ModelledEvents:
+        """Return the events of toys whose density ratios are given one by one; `known` is b, b_error and shape."""
+        rows = [_row_of("density_ratio", toy) for toy in toys]
+        return cls([len(row) for row in rows], np.concatenate([*rows, np.zeros(0)]), model, **known)
+
+    @classmethod
+    def drawn(
+        cls,
+        n: IntArray,
+        density_ratio: FloatArray,
+        model: EventModel,
+        b: float | FloatArray | None = None,
+        b_error: float | FloatArray = 0.0,
+        shape: str = "gamma",
+    ) -> ModelledEvents:
+        """Return events that are known to be as they should; an experiment spares its toys the checks."""
+        events = object.__new__(cls)
+        for name, value in (
+            ("n", n),
+            ("density_ratio", density_ratio),
+            ("model", model),
+            ("b", b),
+            ("b_error", b_error),
+            ("shape", shape),
+        ):
+            object.__setattr__(events, name, value)
+        return events
+
+    def __len__(self) -> int:
+        """Return the number of toys."""
+        return len(self.n)
+
+    @property
+    def starts(self) -> IntArray:
+        """Where the events of each toy begin in density_ratio, shape (toy + 1,)."""
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.n)])
+
+
+@dataclass(frozen=True)
+class Binned:
+    """Counts in bins, and the auxiliary measurements of the nuisance parameters.
+
+    Parameters
+    ----------
+    counts : array_like of int, shape (toy, bin)
+        Observed events.
+    auxiliary : array_like of float, shape (toy, parameter)
+        Measured value of each nuisance parameter, in the order of `BinnedModel.parameters`: of a Gaussian constraint
+        its centre, of a Poisson constraint the number of events, of a free parameter nothing (0).
+    model : BinnedModel
+        Expected yields.
+
+    Raises
+    ------
+    ObservationError
+        If a count or a measurement is none, or there are not as many as the model has bins or parameters.
+    """
+
+    counts: IntArray
+    auxiliary: FloatArray
+    model: BinnedModel
+
+    def __init__(self, counts: ArrayLike, auxiliary: ArrayLike, model: BinnedModel) -> None:
+        given = np.atleast_2d(np.asarray(counts))
+        if given.ndim > 2 or given.shape[1] != model.n_bins:
+            raise ObservationError(f"counts has shape {np.shape(counts)}: give {model.n_bins} counts for each toy")
+        whole = _whole_numbers("counts", given.ravel()).reshape(given.shape)
+        measured = np.atleast_2d(np.asarray(auxiliary))
+        if measured.dtype.kind not in "iuf" or measured.shape != (len(whole), model.n_parameters):
+            raise ObservationError(
+                f"auxiliary has shape {np.shape(auxiliary)}: give {model.n_parameters} measurements for each of "
+                f"{len(whole)} toys"
+            )
+        model.check_auxiliary(measured)
+        object.__setattr__(self, "counts", whole)
+        object.__setattr__(self, "auxiliary", measured.astype(np.float64))
+        object.__setattr__(self, "model", model)
+
+    @classmethod
+    def drawn(cls, counts: IntArray, auxiliary: FloatArray, model: BinnedModel) -> Binned:
+        """Return counts that are known to be as they should; an experiment spares its toys the checks."""
+        binned = object.__new__(cls)
+        for name, value in (("counts", counts), ("auxiliary", auxiliary), ("model", model)):
+            object.__setattr__(binned, name, value)
+        return binned
+
+    def __len__(self) -> int:
+        """Return the number of toys."""
+        return len(self.counts)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What a method learnt about an analysis from toys of its own, at one cl.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        Tables, numbers only.
+    error : float
+        Standard error of the coverage that the toys leave, at most.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    error: float
+
+
 @dataclass(frozen=True)
 class Limits:
     """Confidence intervals of the signal, one a toy.
@@ -425,6 +629,11 @@ class LimitMethod(Protocol):
     ``calibration(cl) -> str``: what tells the table from others, and ``calibration_error(cl) -> float``: the standard
     error of the coverage that its toys leave. One that reads events may say which interval decided:
     ``intervals(observed, cl) -> left, right``, numbers of events within the toy.
+
+    One that draws toys of its own once for an analysis, and not for each observation, has ``calibrates``, the
+    observations for which it does, and ``calibrate(known, cl) -> Calibration``, `known` the model that rides on the
+    observation. It depends on the method's options, the seed among them, `known` and `cl` only. `limits` takes it from
+    `calibration_of`. ``draws`` are the observations for each of which it draws toys anew, which takes long.
     """
 
     reads: ClassVar[tuple[type, ...]]
@@ -446,6 +655,7 @@ class Experiment(Protocol):
     Implementations are frozen dataclasses whose fields are their options. One may also have a class variable
     ``plugs_in``, the views which pass an estimated background off as known: no promise of a method holds there; or
     ``hides_background``, whether there may be background of which nothing is told: two-sided intervals promise nothing.
+    One that gives `ModelledEvents` or `Binned` has ``model(b)``: the model that rides on its toys at a true background.
     """
 
     gives: ClassVar[tuple[type, ...]]
@@ -462,6 +672,38 @@ class Experiment(Protocol):
     def background(self, data: dict[str, Any], *, no_signal: bool = False) -> float:
         """Return the best estimate of the true background of real data, or the best if there is no signal."""
         ...
+
+
+def calibrated(method: LimitMethod, calibration: Calibration) -> LimitMethod:
+    """Return a method that has its calibration at hand, and is equal to the one that has not."""
+    held = copy.copy(method)
+    object.__setattr__(held, _HELD, calibration)
+    return held
+
+
+def calibration_of(method: Any, known: EventModel | BinnedModel, cl: float) -> Calibration:
+    """Return the calibration that `method` has at hand, else make it, once in this process.
+
+    Parameters
+    ----------
+    method : LimitMethod
+        One that has ``calibrate``.
+    known : EventModel or BinnedModel
+        The model that rides on the observation.
+    cl : float
+        Confidence level.
+    """
+    held: Calibration | None = getattr(method, _HELD, None)
+    if held is not None:
+        return held
+    key = method, known.key, cl
+    if key not in _MADE:
+        _MADE[key] = method.calibrate(known, cl)
+    return _MADE[key]
+
+
+_HELD = "_calibration"
+_MADE: dict[tuple[Any, str, float], Calibration] = {}
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def _gaussian_moments(a: float, x: float) -> tuple[float, float]:
 
 
 @njit(cache=True)
-def _growth(lo: int, hi: int, b: float, width: float, gaussian: bool) -> FloatArray:
+def growth_of(lo: int, hi: int, b: float, width: float, gaussian: bool) -> FloatArray:
     """Return w_{j+1} / w_j for j = lo..hi-1.
 
     Gamma distribution: that of the negative binomial. Gaussian: (j+1) w_{j+1} = (b - sigma^2) w_j + sigma^2 w_{j-1},
@@ -185,7 +185,7 @@ def _weights(n: int, b: float, width: float, gaussian: bool, negligible: float) 
     while True:
         lo = max(anchor - int(reach), 0)
         hi = min(anchor + int(reach), n)
-        weights = _run(lo, hi, anchor, 1.0, _growth(lo, hi, b, width, gaussian))
+        weights = _run(lo, hi, anchor, 1.0, growth_of(lo, hi, b, width, gaussian))
         least = negligible * weights.max()
         if (lo == 0 or weights[0] <= least) and (hi == n or weights[-1] <= least):
             return lo, weights
@@ -301,7 +301,7 @@ def mixed_pmf(lo: int, hi: int, b: float, b_error: float, shape: str) -> FloatAr
         return pmf_run(lo, hi, b)
     anchor = min(max(int(b), lo), hi)
     start = _probability(anchor, b, width, gaussian)
-    return np.asarray(_run(lo, hi, anchor, start, _growth(lo, hi, b, width, gaussian)))
+    return np.asarray(_run(lo, hi, anchor, start, growth_of(lo, hi, b, width, gaussian)))
 
 
 def mixed_pmf_plus_signal(lo: int, hi: int, s: float, b: float, b_error: float, shape: str) -> FloatArray:
@@ -366,11 +366,11 @@ def _mixed_ends(b: float, width: float, gaussian: bool, tail: float) -> tuple[in
     limit = 0.0 if gaussian else 1.0 / (1.0 + 1.0 / width)
 
     def negligible_above(j: int) -> bool:
-        ratio = max(_growth(j + 1, j + 2, b, width, gaussian)[0], limit)
+        ratio = max(growth_of(j + 1, j + 2, b, width, gaussian)[0], limit)
         return ratio < 1.0 and _probability(j + 1, b, width, gaussian) < tail * (1.0 - ratio)
 
     def negligible_below(j: int) -> bool:
-        growth = _growth(j - 1, j, b, width, gaussian)[0]
+        growth = growth_of(j - 1, j, b, width, gaussian)[0]
         return growth > 1.0 and _probability(j - 1, b, width, gaussian) < tail * (1.0 - 1.0 / growth)
 
     low, high = int(b), int(b) + 1
