@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from covsvc import registry
 from covsvc.errors import StudyError
 from covsvc.study import RefusedStudy, Study, study_of
 
@@ -64,7 +66,7 @@ def read_studies(path: str | Path) -> tuple[Study, ...]:
     for node in nodes:
         try:
             reasons += [(key.start_mark, f"{key.value}: the key stands twice") for key in _keys_twice(node, set())]
-            study = study_of(_Loader("").construct_document(node))
+            study = study_of(_from_folder(path.parent, _Loader("").construct_document(node)))
         except RefusedStudy as refused:
             reasons += [(_locate(node, at).start_mark, message) for at, message in refused.reasons]
         except yaml.MarkedYAMLError as error:
@@ -85,6 +87,19 @@ def read_studies(path: str | Path) -> tuple[Study, ...]:
     if not studies:
         raise StudyError(f"{path}: no study in the file; see `covsvc run --help` for one")
     return tuple(studies)
+
+
+def _from_folder(folder: Path, told: Any) -> Any:
+    """Return what a study says, with the files that its experiment reads taken from the folder of the study file."""
+    experiment = told.get("experiment") if isinstance(told, Mapping) else None
+    if not isinstance(experiment, Mapping) or experiment.get("name") not in registry.installed("experiments"):
+        return told
+    files = getattr(registry.find("experiments", experiment["name"]), "files", ())
+    options = experiment.get("options")
+    if not files or not isinstance(options, Mapping):
+        return told
+    found = {name: str(folder / path) for name, path in options.items() if name in files and isinstance(path, str)}
+    return {**told, "experiment": {**experiment, "options": {**options, **found}}}
 
 
 def _locate(node: yaml.Node, at: Sequence[str | int]) -> yaml.Node:
