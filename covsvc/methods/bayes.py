@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from covsvc.contracts import Counts, Limits, one_sided
+from covsvc.contracts import Counts, Limits, Status, one_sided
 from covsvc.kernels.poisson import truncated_upper
 
 
@@ -62,6 +62,12 @@ class BayesJeffreys:
     def limits(self, observed: Counts, cl: float) -> Limits:
         """Return the limits of each count, expected signal events; failed at n = b = 0 with m = 1."""
         return one_sided(truncated_upper(observed.n + (1.0 - self.prior_exponent), observed.b, cl))
+
+    def explain(self, observed: Counts, cl: float) -> list[str]:
+        """Return why each observation has no limit, in words, empty where it has one."""
+        failed = (self.limits(observed, cl).status == Status.FAILED).tolist()
+        reason = "n = 0 over b = 0: the prior 1/s leaves no posterior that can be normalised"
+        return [reason if each else "" for each in failed]
 
 
 @dataclass(frozen=True)
