@@ -26,12 +26,27 @@ if TYPE_CHECKING:
         worst_coverage,
         write_report,
     )
-    from covsvc.contracts import Counts, Events, Limits, OnOff, Sideband, Status, UncertainCounts
+    from covsvc.binned_model import BinnedModel
+    from covsvc.contracts import (
+        Binned,
+        Counts,
+        Events,
+        Limits,
+        ModelledEvents,
+        OnOff,
+        Sideband,
+        Status,
+        UncertainCounts,
+    )
+    from covsvc.workspace import workspace_of
 
 _HOME = {
+    "Binned": "covsvc.contracts",
+    "BinnedModel": "covsvc.binned_model",
     "Counts": "covsvc.contracts",
     "Events": "covsvc.contracts",
     "Limits": "covsvc.contracts",
+    "ModelledEvents": "covsvc.contracts",
     "OnOff": "covsvc.contracts",
     "Sideband": "covsvc.contracts",
     "Status": "covsvc.contracts",
@@ -45,14 +60,18 @@ _HOME = {
     "open_cube": "covsvc.api",
     "run": "covsvc.api",
     "summarize": "covsvc.api",
+    "workspace_of": "covsvc.workspace",
     "worst_coverage": "covsvc.api",
     "write_report": "covsvc.api",
 }
 
 __all__ = [
+    "Binned",
+    "BinnedModel",
     "Counts",
     "Events",
     "Limits",
+    "ModelledEvents",
     "OnOff",
     "Sideband",
     "Status",
@@ -68,6 +87,7 @@ __all__ = [
     "run",
     "significance",
     "summarize",
+    "workspace_of",
     "worst_coverage",
     "write_report",
 ]

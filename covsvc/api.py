@@ -13,18 +13,40 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
+from scipy.special import ndtri
 
 from covsvc import registry, significance
-from covsvc.contracts import Counts, Enumerable, Events, FloatArray, IntArray, Limits, OnOff, Sideband, uncertain
+from covsvc.contracts import (
+    Binned,
+    Calibration,
+    Counts,
+    Enumerable,
+    Events,
+    FloatArray,
+    IntArray,
+    LimitMethod,
+    Limits,
+    ModelledEvents,
+    OnOff,
+    Sideband,
+    Status,
+    calibrated,
+    one_sided,
+    uncertain,
+)
 from covsvc.data_file import Point, read_scan
 from covsvc.engine import table_building
+from covsvc.engine.calibrating import Calibrations, Need, calibrate_all, key_of, needs_of
 from covsvc.engine.clusters import connect
 from covsvc.engine.cost import cost_at
 from covsvc.engine.exact import Worst
 from covsvc.engine.execute import execute
-from covsvc.engine.expected import N_SIGMA, expect, expect_there
+from covsvc.engine.expected import N_SIGMA, asimov_of, expect, expect_there, expected_from_toys, is_fitted
+from covsvc.engine.likelihood_scan import fit_of_bins, scan_bins, scan_events
 from covsvc.engine.likeness import likenesses
-from covsvc.engine.observation import coverage_of, draw_curves, observe
+from covsvc.engine.narsky import is_tau_mu_gamma, toy_model
+from covsvc.engine.observation import Build, coverage_of, draw_curves, set_limit
+from covsvc.engine.observation import observe as _observe
 from covsvc.engine.statistics import statistics_of
 from covsvc.engine.warm_up import run_kernels
 from covsvc.engine.work import (
@@ -51,6 +73,8 @@ from covsvc.interval_tables import (
     path_of,
 )
 from covsvc.maps import summarize
+from covsvc.regions import SeenDensities
+from covsvc.store.calibrations import find_calibration, keep_calibration
 from covsvc.store.repository import Ledger, compare, driver_of, locked, open_cube, open_ledger, stored_studies
 from covsvc.study import (
     HIGHEST,
@@ -79,13 +103,16 @@ __all__ = [
     "event_methods",
     "exact_coverage",
     "expected_limits",
+    "fit_of_bins",
     "judge",
     "limits",
     "limits_on",
     "limits_on_events",
+    "limits_on_view",
     "load_studies",
     "load_study",
     "maps_of",
+    "methods_reading",
     "observe",
     "open_cube",
     "plan",
@@ -105,6 +132,7 @@ __all__ = [
     "tables",
     "worst_coverage",
     "write_events",
+    "write_likelihood",
     "write_report",
     "write_scan",
 ]
@@ -112,8 +140,8 @@ __all__ = [
 STORE = "coverage-cubes"
 """Folder of the cubes: a name that no Python module can have, or it would hide one from programs started beside it."""
 
-TASK_TOYS, TASK_TOYS_ONE_BY_ONE = 1.5e7, 5e5
-"""Toys of a task, about: 0.5 to 2 s of work where limits are looked up, and where they are set toy by toy."""
+TASK_TOYS, TASK_TOYS_ONE_BY_ONE, TASK_TOYS_FITTED = 1.5e7, 5e5, 2e4
+"""Toys of a task, about: 0.5 to 2 s of work where limits are looked up, are set toy by toy, and likelihoods fitted."""
 
 Options = Mapping[str, Any]
 
@@ -360,13 +388,15 @@ def load_studies(path: str | Path) -> tuple[Study, ...]:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: cells and toys done of those that were missing, and since when."""
+    """How far a run is: cells and toys done of those that were missing, and since when; calibrations before them."""
 
     cells: float
     all_cells: int
     toys: int
     all_toys: int
     seconds: float
+    calibrations: int = 0
+    all_calibrations: int = 0
 
 
 def run(
@@ -428,7 +458,11 @@ def run(
         if tasks or exact:
             with connect(cluster, n_workers) as client:
                 try:
-                    _carry_out(rows(study, missing, task_toys), client, ledger, progress, study, toys)
+                    needs = needs_of(rows(study, missing, task_toys))
+                    calibrations = _calibrate(needs, store, client, progress)
+                    ledger.note_calibrations(_errors(needs, calibrations))
+                    todo = rows(study, missing, task_toys)
+                    _carry_out(todo, client, ledger, progress, study, toys, calibrations)
                 except KeyboardInterrupt:
                     ledger.commit()  # before the cluster takes its time to close
                     raise
@@ -489,12 +523,16 @@ def plan(
     Returns
     -------
     dict
-        cells, columns, toys_per_cell, tasks, toys and exact_rows that are missing; new_columns, whose toys are drawn
-        again; seconds (expected, on `n_workers`), memory_mb of the driver and of a worker, smallest_deficit by cl.
+        cells, columns, toys_per_cell, tasks, toys, exact_rows and calibrations that are missing; enumerable;
+        new_columns, whose toys are drawn again; seconds (expected, on `n_workers`), memory_mb of the driver and of a worker,
+        smallest_deficit by cl.
     """
     left = remainder(study, store, task_toys=task_toys)
     run_kernels()
     cost = cost_at(study, study.b[-1])
+    keys = _missing_calibrations(study, store, task_toys or _task_toys(study)) if left.tasks else []
+    each_takes = float(np.mean([*cost.calibrations.values()])) if cost.calibrations else 0.0
+    calibrating = [cost.calibrations.get(key, each_takes) for key in keys]
     cell_mb = len(study.columns) * (1024 * 8 * 3 + study.n_blocks * 9) / 1e6
     return {
         "study": study.name,
@@ -504,9 +542,12 @@ def plan(
         "tasks": left.tasks,
         "toys": left.toys,
         "exact_rows": left.exact_rows,
+        "enumerable": study.is_enumerable,
+        "calibrations": len(keys),
         "already_stored": left.stored,
         "new_columns": left.new_columns,
-        "seconds": (left.toys * cost.toy_seconds + left.exact_rows * cost.exact_seconds) / n_workers,
+        "seconds": (left.toys * cost.toy_seconds + left.exact_rows * cost.exact_seconds) / n_workers
+        + max(sum(calibrating) / n_workers, max(calibrating, default=0.0)),
         "n_workers": n_workers,
         "memory_mb": {
             "driver": round(250 + study.cells * cell_mb),
@@ -518,6 +559,67 @@ def plan(
     }
 
 
+def observe(
+    study: Study,
+    maps: xr.Dataset | None = None,
+    *,
+    store: str | Path = STORE,
+    tell: Callable[[str], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Set the limits of every column on a study's real data, with the coverage of each method there.
+
+    Parameters
+    ----------
+    study : Study
+        With `observed`.
+    maps : xarray.Dataset, optional
+        Of the study; the worst coverage over its grid is taken from there.
+    store : str or Path
+        Where calibrations are kept.
+    tell : callable, optional
+        Is told of a calibration that has to be made first.
+
+    Returns
+    -------
+    list of dict
+        One a column: limit_method, cl, sided, the data, lower, upper, status; error, the standard error of the upper
+        end, where the method drew toys of its own, else NaN; reason, why there is no limit, else empty; reads, the
+        view it was set on; plugged_in, whether an estimated background is taken as known there; ensemble, what differs
+        from toy to toy, where there is a choice; coverage, exact, of a true signal just above the limit;
+        worst_coverage_at_b, at the best estimate of b, b_estimate; worst_coverage over the grid with worst_s_true and
+        worst_b. What cannot be enumerated is NaN.
+    """
+    return _observe(study, maps, build=_builder(store, tell))
+
+
+def _builder(store: str | Path, tell: Callable[[str], None] | None = None) -> Build:
+    """Return what builds the method of a column for an observation, its calibration from the store or put there."""
+    at_hand: dict[str, Any] = {}
+
+    def build(column: Column, observed: Any) -> LimitMethod:
+        method = column.spec.build()
+        known = getattr(observed, "model", None)
+        if type(observed) not in getattr(method, "calibrates", ()) or known is None:
+            return method
+        key = key_of(column, known)
+        held = at_hand[key] = at_hand.get(key) or find_calibration(store, key)
+        if held is None:
+            if tell is not None:
+                tell(f"{column.key[0]} at {column.cl:g}: draws the toys of its calibration, once for this analysis")
+            begun = time.thread_time()
+            held = method.calibrate(known, column.cl)  # type: ignore[attr-defined]
+            about = {"limit_method": column.spec.name, "options": column.spec.options, "cl": column.cl}
+            try:
+                keep_calibration(store, key, held, about, time.thread_time() - begun)
+            except StoreError as error:
+                if tell is not None:
+                    tell(f"the calibration is not kept: {error}")
+            at_hand[key] = held
+        return calibrated(method, held)
+
+    return build
+
+
 def limits_on(
     experiment: str,
     observed: Mapping[str, Any],
@@ -527,6 +629,8 @@ def limits_on(
     s_max: float | None = None,
     options: Options | None = None,
     expected: bool = False,
+    store: str | Path = STORE,
+    tell: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Set the limits of several methods on one observation.
 
@@ -545,6 +649,8 @@ def limits_on(
         Of the experiment.
     expected : bool
         Add the expected limits.
+    store, tell
+        As those of `observe`.
 
     Returns
     -------
@@ -572,9 +678,10 @@ def limits_on(
             "observed": dict(observed),
         }
     )
-    found = observe(study, coverage=s_max is not None)
+    build = _builder(store, tell)
+    found = _observe(study, coverage=s_max is not None, build=build)
     if expected:
-        found = [row | there for row, there in zip(found, expect_there(study), strict=True)]
+        found = [row | there for row, there in zip(found, expect_there(study, build), strict=True)]
     return found
 
 
@@ -741,12 +848,29 @@ def status(store: str | Path, name: str) -> dict[str, Any]:
         "snapshot": cube.attrs["snapshot"],
         "written_at": commit["written_at"],
         "driver": driver_of(store, name),
+        "toy_failures": _failing_columns(here, json.loads(cube.attrs.get("toy_failures", "[]"))),
         "failures": [
             {"limit_method": label, "cl": cl, "reason": reason, "cells": len(cells)}
             for (label, cl, reason), cells in failures.items()
         ],
         "environment": json.loads(cube.attrs["environment"]),
     }
+
+
+def _failing_columns(cube: xr.Dataset, reasons: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return each column of which limits of toys failed: how many, of how many, and a reason."""
+    found = []
+    for label in cube["limit_method"].values.tolist():
+        for cl in cube["cl"].values.tolist():
+            column = cube.sel(limit_method=label, cl=cl)
+            failed = int(column["n_failed"].sum())
+            told = [each["reason"] for each in reasons if (each["limit_method"], each["cl"]) == (label, cl)]
+            if failed:
+                toys = int(column["n_toys"].sum())
+                found.append(
+                    {"limit_method": label, "cl": cl, "toys": toys, "failed": failed, "reason": (told or [""])[0]}
+                )
+    return found
 
 
 def write_report(
@@ -781,19 +905,30 @@ def write_report(
     if progress is not None:
         progress("setting the limits of all outcomes")
     tables = tables_of(study)
+    build = _builder(cube.attrs.get("store", STORE), progress)
+    known = is_fitted(study) or any(each.table for each in tables.values())
     return write_page(
         maps,
         judge(maps).as_dict(),
         Path(folder),
-        observe(study, maps),
+        _observe(study, maps, build=build),
         progress,
         curves=draw_curves(study, tables),
-        expected=expect(study, tables) if any(made.table for made in tables.values()) else None,
+        expected=expect(study, tables, build) if known else None,
         null=_under_the_null(study),
         statistics=statistics_of(study),
         notes=likenesses(study),
         events=_interval_tables(study),
+        toy_model=toy_model(study, build),
+        tau_mu_gamma=is_tau_mu_gamma(study),
+        densities=_densities(study),
     )
+
+
+def _densities(study: Study) -> SeenDensities | None:
+    """Return the real events over the densities of the experiment, where it has any to show."""
+    show = getattr(study.experiment.build(), "densities", None)
+    return show(study.observed) if show is not None and study.observed is not None else None
 
 
 def _under_the_null(study: Study) -> xr.Dataset | None:
@@ -825,7 +960,10 @@ def _interval_tables(study: Study) -> list[IntervalTable] | None:
 def _task_toys(study: Study) -> float:
     """Return how many toys make a task of about a second: fewer where limits are set toy by toy."""
     row = Row(study.source, study.columns, study.b[-1], study.s_true)
-    return TASK_TOYS if box_of(study.experiment.build(), row) else TASK_TOYS_ONE_BY_ONE
+    experiment = study.experiment.build()
+    if box_of(experiment, row):
+        return TASK_TOYS
+    return TASK_TOYS_FITTED if {ModelledEvents, Binned} & set(experiment.gives) else TASK_TOYS_ONE_BY_ONE
 
 
 def _work(study: Study, missing: Callable[[float], Any], task_toys: float) -> tuple[int, int, int]:
@@ -845,6 +983,7 @@ def _carry_out(
     progress: Callable[[Progress], None] | None,
     study: Study,
     toys: int,
+    calibrations: Calibrations,
 ) -> None:
     begun = time.monotonic()
     drawn = 0
@@ -856,13 +995,54 @@ def _carry_out(
             progress(Progress(done, round(cells), drawn, toys, time.monotonic() - begun))
 
     tell()
-    for learnt in execute(todo, client):
+    for learnt in execute(todo, client, calibrations):
         if isinstance(learnt, ExactTally):
             ledger.add_exact(learnt)
         else:
             ledger.add(learnt)
             drawn += len(learnt.s_true) * (learnt.stop - learnt.start) * study.toys_per_block
             tell()
+
+
+def _missing_calibrations(study: Study, store: str | Path, task_toys: float) -> list[str]:
+    """Return the keys of the calibrations that toys need and that are not stored."""
+    missing, _, _ = _peek(study, store, replace=False, retry_failed=False)
+    keys = dict.fromkeys(need.key for need in needs_of(rows(study, missing, task_toys)))
+    return [key for key in keys if find_calibration(store, key) is None]
+
+
+def _calibrate(
+    needs: Sequence[Need], store: str | Path, client: Any, progress: Callable[[Progress], None] | None = None
+) -> dict[str, Calibration | str]:
+    """Return the calibrations that are needed, by key; those that are not stored yet are made, and stored."""
+    wanted = {need.key: need for need in needs}
+    found: dict[str, Calibration | str] = {
+        key: held for key in wanted if (held := find_calibration(store, key)) is not None
+    }
+    missing = [need for key, need in wanted.items() if key not in found]
+    begun = time.monotonic()
+
+    def tell(done: int) -> None:
+        if progress is not None and missing:
+            progress(Progress(0.0, 0, 0, 0, time.monotonic() - begun, done, len(missing)))
+
+    tell(0)
+    for done, (need, made, seconds) in enumerate(calibrate_all(missing, client), 1):
+        found[need.key] = made
+        if isinstance(made, Calibration):
+            keep_calibration(store, need.key, made, need.about, seconds)
+        tell(done)
+    return found
+
+
+def _errors(needs: Sequence[Need], calibrations: Calibrations) -> dict[tuple[str, float], float]:
+    """Return the largest standard error of coverage that the calibrations of each column leave."""
+    errors: dict[tuple[str, float], float] = {}
+    for need in needs:
+        made = calibrations[need.key]
+        if isinstance(made, Calibration):
+            errors[need.column.key] = max(made.error, errors.get(need.column.key, 0.0))
+    return errors
 
 
 def _trust(ledger: Ledger, study: Study, replace: bool) -> None:
@@ -1143,3 +1323,151 @@ def _interval(seen: SeenEvents, upper: float, left: IntArray, right: IntArray) -
         "expected": float(np.diff(seen.spectrum.cdf(ends))[0]) * upper,
         "background": float(np.diff(known.cdf(ends))[0]) * known.total if known is not None else 0.0,
     }
+
+
+def methods_reading(kind: type) -> list[dict[str, Any]]:
+    """Return the name of every installed method that reads such observations, `ModelledEvents` or `Binned`."""
+    known = registry.installed("methods")
+    return [{"name": name} for name in known if registry.view_for(registry.find("methods", name).reads, (kind,)) == 0]
+
+
+def limits_on_view(
+    observed: ModelledEvents | Binned,
+    methods: list[dict[str, Any]] | None = None,
+    cl: Sequence[float] = (0.90,),
+    *,
+    expected: bool = False,
+    store: str | Path = STORE,
+    tell: Callable[[str], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Set the limits of several methods on one observation of events with densities, or of counts in bins.
+
+    Parameters
+    ----------
+    observed : ModelledEvents or Binned
+        Of one toy.
+    methods : list of dict, optional
+        name and options of each; `methods_reading` such observations unless given.
+    cl : sequence of float
+    expected : bool
+        Add the expected limits.
+    store, tell
+        As those of `observe`.
+
+    Returns
+    -------
+    list of dict
+        One a method and level: limit_method, cl, sided, lower, upper, status, error and reason, as `observe` gives
+        them. With `expected`: expected, the median and the bands at -2 to 2 sigma without a signal, expected signal
+        events, and expected_from, ``"asimov"`` or ``"toys"``, empty where they are not known.
+    """
+    asked = methods_reading(type(observed)) if methods is None else methods
+    for each in asked:
+        registry.method(each["name"], each.get("options"))  # its refusals say what and why
+    specs = [MethodSpec(**each) for each in asked]
+    for spec in specs:
+        if spec.view:
+            raise StudyError(f"view = {spec.view}: these data are read in one way only; leave it out")
+        reads = spec.build().reads
+        if registry.view_for(reads, (type(observed),)) is None:
+            names = ", ".join(each.__name__ for each in reads)
+            raise StudyError(f"{spec.label} reads {names} but not {type(observed).__name__}")
+    levels_asked = [confidence_level(level) for level in cl]
+    rows_found = []
+    for spec in specs:
+        for level in levels_asked:
+            column = Column(spec, level)
+            method, limit, reason = _set(column, observed, store, tell)
+            row = {
+                "limit_method": spec.label,
+                "cl": level,
+                "sided": method.sided,
+                "lower": float(limit.lower[0]),
+                "upper": float(limit.upper[0]),
+                "status": Status(int(limit.status[0])).name.lower(),
+                "error": float(limit.error[0]) if limit.error is not None else np.nan,
+                "reason": reason,
+            }
+            rows_found.append(row | (_expected_there(column, method, observed) if expected else {}))
+    return rows_found
+
+
+def _set(
+    column: Column, observed: ModelledEvents | Binned, store: str | Path, tell: Callable[[str], None] | None
+) -> tuple[LimitMethod, Limits, str]:
+    """Return the method of a column, calibrated where that is needed, its limit, and why there is none."""
+    method = column.spec.build()
+    try:
+        method = _builder(store, tell)(column, observed)
+    except StoreError:
+        raise
+    except Exception as error:  # a method may raise anything
+        return method, one_sided(np.array([np.nan])), f"its calibration failed: {type(error).__name__}: {error}"
+    return method, *set_limit(method, observed, column.cl)
+
+
+def _expected_there(column: Column, method: LimitMethod, observed: ModelledEvents | Binned) -> dict[str, Any]:
+    found, how = asimov_of(column, observed), "asimov"
+    if not np.isfinite(found).any():
+        found, how = expected_from_toys(method, observed, column.cl), "toys"
+    return {"expected": found, "expected_from": how if np.isfinite(found).any() else ""}
+
+
+_WIDER = 20
+"""How often a picture of the likelihood is made wider, so that it shows the fall by z^2."""
+
+
+def write_likelihood(
+    observed: ModelledEvents | Binned,
+    rows: Sequence[Mapping[str, Any]],
+    path: str | Path,
+    *,
+    quantity: str,
+    told: str,
+    scale: float = 1.0,
+) -> Path:
+    """Draw the likelihood of one observation, with the limits of `rows`: PNG, SVG or PDF, by the suffix of `path`.
+
+    Parameters
+    ----------
+    observed : ModelledEvents or Binned
+        Of one toy.
+    rows : sequence of dict
+        From `limits_on_view`, at one confidence level.
+    path : str or Path
+    quantity, told : str
+        What the signal is called, and what was observed.
+    scale : float
+        The quantity of one signal event.
+    """
+    from covsvc.report.likelihood_plot import write_likelihood as write
+
+    square = float(ndtri(rows[0]["cl"])) ** 2
+    shown_ends = [row["upper"] for row in rows if row["status"] == "ok"]
+    shown_ends += [each for row in rows for each in row.get("expected", []) if np.isfinite(each)]
+    top = 1.08 * scale * (max(shown_ends, default=0.0) or 1.0)
+    for _ in range(_WIDER):
+        if not _scan_up_to(observed, top, 2, scale)["profiled"][-1] < 1.1 * square:
+            break
+        top *= 1.25
+    scan = _scan_up_to(observed, top, 401, scale)
+    ends = ("lower", "upper")
+    shown = [
+        dict(row)
+        | {end: row[end] * scale for end in ends}
+        | ({"expected": [each * scale for each in row["expected"]]} if "expected" in row else {})
+        for row in rows
+    ]
+    return write(scan, shown, Path(path), quantity, told)
+
+
+def _scan_up_to(observed: ModelledEvents | Binned, top: float, points: int, scale: float) -> xr.Dataset:
+    """Return the likelihood from no signal up to `top`, in units of `scale` for one event."""
+    signal = np.linspace(0.0, top, points)
+    if isinstance(observed, Binned):
+        unit = observed.model.signal_events * scale
+        found = scan_bins(observed, signal / unit)
+    else:
+        unit = scale
+        found = scan_events(observed, signal / unit)
+    return found.assign_coords(signal=signal).assign_attrs(best=found.attrs["best"] * unit)

@@ -22,6 +22,7 @@ _LONG_NAMES = {
     "n_toys": "toys",
     "n_covered": "toys whose interval covers s_true",
     "coverage": "fraction of toys whose interval covers s_true",
+    "coverage_best": "fraction of toys whose interval covers s_true, or whose limit failed and might have covered",
     "coverage_low": "lower end of the 95 % Clopper-Pearson interval of coverage",
     "coverage_high": "upper end of the 95 % Clopper-Pearson interval of coverage",
     "upper_coverage": "fraction of toys whose upper end covers s_true",
@@ -52,9 +53,10 @@ def summarize(cube: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        Over (limit_method, cl, b, s_true): n_toys, n_covered, coverage, coverage_low, coverage_high, upper_coverage,
-        sigma_med, sigma_med_over_true with _low and _high, p_empty, p_unbounded, p_failed, under_significant, and the
-        exact columns; over (limit_method, cl, b): worst_coverage, worst_s_true, worst_s_min, worst_s_max.
+        Over (limit_method, cl, b, s_true): n_toys, n_covered, coverage (failed limits count as misses), coverage_best
+        (as hits), coverage_low, coverage_high, upper_coverage, sigma_med, sigma_med_over_true with _low and _high,
+        p_empty, p_unbounded, p_failed, under_significant, and the exact columns; over (limit_method, cl, b):
+        worst_coverage, worst_s_true, worst_s_min, worst_s_max.
     """
     maps = xr.Dataset(coords=cube[list(CELLS)].coords, attrs=dict(cube.attrs))
     in_failed = (cube["block_status"] == FAILED).sum("block").transpose(*CELLS) * _toys_per_block(cube)
@@ -62,6 +64,7 @@ def summarize(cube: xr.Dataset) -> xr.Dataset:
     maps["n_toys"], maps["n_covered"] = n_toys, cube["n_covered"].transpose(*CELLS)
     number = n_toys.where(n_toys > 0)
     maps["coverage"] = maps["n_covered"] / number
+    maps["coverage_best"] = (maps["n_covered"] + cube["n_failed"].transpose(*CELLS) + in_failed) / number
     low, high = clopper_pearson(maps["n_covered"].values, n_toys.values)
     maps["coverage_low"], maps["coverage_high"] = (CELLS, low), (CELLS, high)
     maps["upper_coverage"] = cube["n_upper_covered"].transpose(*CELLS) / number

@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from covsvc import registry
-from covsvc.contracts import Experiment, LimitMethod
+from covsvc.contracts import Enumerable, Experiment, LimitMethod
 from covsvc.errors import CovsvcError, StudyError, UnknownName, unknown
 
 HIGHEST = 1e5
@@ -35,6 +35,9 @@ HIGHEST = 1e5
 
 MOST_BLOCKS = 1_000_000
 """Blocks of a cell, at most."""
+
+RESERVED = ("calibrations",)
+"""Folders of a store that are no studies."""
 
 BLOCKS_PER_TILE = 128
 """Blocks of a task at most: what one chunk of the store holds."""
@@ -251,8 +254,9 @@ class Study(_Model):
     @field_validator("name")
     @classmethod
     def _no_lock(cls, name: str) -> str:
-        if name.endswith(".lock"):
-            raise _refuse(f"{name!r}: names that end in .lock are those of locks")
+        if name.endswith(".lock") or name in RESERVED:
+            kept = "names that end in .lock are those of locks" if name.endswith(".lock") else "kept for its own use"
+            raise _refuse(f"{name!r}: {kept}")
         return name
 
     @field_validator("methods", "cl", "s_true", "b")
@@ -337,6 +341,12 @@ class Study(_Model):
     def columns(self) -> tuple[Column, ...]:
         """Every limit method at every cl."""
         return tuple(Column(spec, cl) for spec in self.methods for cl in self.cl)
+
+    @property
+    def is_enumerable(self) -> bool:
+        """Whether the outcomes of the experiment can be enumerated, if there are not too many."""
+        experiment = self.experiment.build()
+        return isinstance(experiment, Enumerable) and experiment.counts(self.s_true[-1], self.b[-1]) is not None
 
     @property
     def source(self) -> ToySource:

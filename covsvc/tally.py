@@ -90,6 +90,16 @@ class Failure:
 
 
 @dataclass
+class Reason:
+    """Why limits of toys of a column failed in a cell: what the method says of the first of them."""
+
+    column: Column
+    b: float
+    s_true: float
+    reason: str
+
+
+@dataclass
 class Tally:
     """What was learnt from blocks start..stop-1 of some cells at one b.
 
@@ -117,6 +127,7 @@ class Tally:
     digest: NDArray[np.uint64]
     bins: NDArray[np.int64]
     failures: list[Failure] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -165,6 +176,7 @@ class Counter:
         self._digest = np.zeros((*shape, stop - start), np.uint64)
         self._bins: list[NDArray[np.int64]] = []
         self._failures: dict[tuple[int, int], list[Failure]] = {}
+        self._reasons: dict[tuple[int, int], Reason] = {}
 
     def add(self, columns: Sequence[int], cell: int, told: Told, weights: NDArray[np.int64], block: int = 0) -> None:
         """Count the limits of some columns.
@@ -202,11 +214,21 @@ class Counter:
         else:
             known.append(Failure(columns[column], b, s_true[cell], first, last, reason))
 
+    def is_explained(self, column: int, cell: int) -> bool:
+        """Tell whether it is known why limits of a column failed in a cell."""
+        return (column, cell) in self._reasons
+
+    def explain(self, column: int, cell: int, reason: str) -> None:
+        """Record why limits of a column failed in a cell."""
+        columns, b, s_true, *_ = self._box
+        self._reasons[column, cell] = Reason(columns[column], b, s_true[cell], reason)
+
     def tally(self, seconds: float) -> Tally:
         """Return what was counted."""
         bins = np.concatenate(self._bins, axis=1) if self._bins else np.zeros((4, 0), np.int64)
         failures = [failure for known in self._failures.values() for failure in known]
-        return Tally(*self._box, self._counts, self._status, self._digest, bins, failures, seconds)
+        reasons = list(self._reasons.values())
+        return Tally(*self._box, self._counts, self._status, self._digest, bins, failures, reasons, seconds)
 
 
 @dataclass(frozen=True)

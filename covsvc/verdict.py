@@ -155,9 +155,14 @@ def _has_data(maps: xr.Dataset) -> bool:
 def _least(maps: xr.Dataset, methods: dict[str, Any]) -> NDArray[np.float64]:
     """Return the coverage that methods are held to, shape (limit_method, cl): less than cl where a table has errors."""
     labels, levels = maps["limit_method"].values.tolist(), maps["cl"].values.tolist()
-    tables = [methods[label].get("tables", {}) for label in labels]
-    errors = [[table.get(f"{cl:.12g}", {"error": 0.0})["error"] for cl in levels] for table in tables]
+    errors = [[_error_of(methods[label], f"{cl:.12g}") for cl in levels] for label in labels]
     return np.array(levels) - _TABLE_ERRORS * np.array(errors)
+
+
+def _error_of(method: dict[str, Any], cl: str) -> float:
+    """Return the standard error of the coverage that the toys behind a method's table or calibration leave."""
+    table = method.get("tables", {}).get(cl, {"error": 0.0})["error"]
+    return float(max(table, method.get("calibrations", {}).get(cl, 0.0)))
 
 
 def _rejected_by_toys(maps: xr.Dataset, promising: NDArray[np.bool_], least: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -7,15 +7,18 @@ from importlib.metadata import entry_points
 import numpy as np
 import pytest
 
+from covsvc.binned_model import BinnedModel, Interpolation, Parameter, Scale
 from covsvc.contracts import (
     MOST_EVENTS,
     MOST_OFF,
+    Binned,
     Counts,
     Enumerable,
     Events,
     Experiment,
     LimitMethod,
     Limits,
+    ModelledEvents,
     OnOff,
     Sideband,
     Status,
@@ -31,6 +34,20 @@ class EventsOverBackground(Events):
     """Events of which some are of a known background, which every method of events reads in another way."""
 
 
+class EventsWithKnown(ModelledEvents):
+    """Events whose background is known, or known with an error, which methods of densities read in another way."""
+
+
+MODEL = entry_points(group="covsvc.experiments")["gaussian_flat"].load()().model(1.0)
+BINS = BinnedModel(
+    ("signal", "background"),
+    ((2.0, 4.0, 1.0), (6.0, 3.0, 1.5)),
+    (True, False),
+    (Parameter("scale"), Parameter("background[1]", "poisson", value=1.0, tau=16.0, low=0.0)),
+    (Interpolation(0, 1, "factor", (0.9,), (1.1,)), Scale(1, 1, 1, 2)),
+)
+
+
 # sensible observations of each type, one a row, and how rows become a batch
 POSITIONS = [
     (),
@@ -44,6 +61,18 @@ POSITIONS = [
     tuple((np.arange(12) / 13.0).tolist()),
     tuple((np.arange(40) / 80.0).tolist()),
     tuple((np.arange(200) / 200.0).tolist()),
+]
+RATIOS = [
+    (),
+    (0.0,),
+    (1.0,),
+    (np.inf,),
+    (0.0, 0.0, 0.0),
+    (8.0, 8.0, 8.0),
+    (7.9, 0.2, 1e-12, 0.0, 3.0),
+    (np.inf, 0.0, 1e-300, 1e300),
+    tuple((8.0 * np.exp(-0.5 * np.linspace(-10, 10, 40) ** 2)).tolist()),
+    tuple((8.0 * np.exp(-0.5 * np.linspace(-3, 3, 25) ** 2)).tolist()),
 ]
 ROWS = {
     Counts: [
@@ -65,6 +94,16 @@ ROWS = {
     Sideband: [(0, 0, 0), (1, 0, 0), (0, 4, 3), (3, 15, 10), (3, 6, 0), (9, 2, 1), (25, 80, 50), (1, 40, 38)],
     Events: POSITIONS,
     EventsOverBackground: POSITIONS,
+    ModelledEvents: RATIOS,
+    EventsWithKnown: RATIOS,
+    Binned: [
+        ((0, 0, 0), (0.0, 16.0)),
+        ((6, 3, 2), (0.0, 16.0)),
+        ((7, 8, 2), (0.5, 12.0)),
+        ((2, 1, 0), (-1.5, 20.0)),
+        ((15, 20, 6), (1.0, 16.0)),
+        ((0, 0, 9), (0.0, 0.0)),
+    ],
     UncertainCounts: [(0, 0.0, 0.0), (0, 3.0, 1.0), (3, 5.5, 1.0), (3, 5.5, 0.0), (7, 0.3, 0.3), (60, 40.0, 6.0)],
 }
 BATCH = {
@@ -73,6 +112,13 @@ BATCH = {
     Counts: lambda rows: Counts([n for n, _ in rows], np.array([b for _, b in rows])),
     OnOff: lambda rows: OnOff([n for n, _ in rows], [n for _, n in rows], tau=2.0),
     Sideband: lambda rows: Sideband(*([row[i] for row in rows] for i in range(3)), zeta=0.25, zeta_sb=0.5),
+    ModelledEvents: lambda rows: ModelledEvents.of(rows, MODEL),
+    EventsWithKnown: lambda rows: ModelledEvents.of(rows, MODEL, b=6.0, b_error=1.5),
+    Binned: lambda rows: Binned(
+        np.array([row[0] for row in rows], np.int64).reshape(-1, 3),
+        np.array([row[1] for row in rows]).reshape(-1, 2),
+        BINS,
+    ),
     UncertainCounts: lambda rows: UncertainCounts(*(np.array([row[i] for row in rows]) for i in range(3))),
 }
 
@@ -81,6 +127,9 @@ DATA = {
     "counting": {"n": 3, "b": 5.5},
     "on_off": {"n_on": 3, "n_off": 11},
     "spectrum": {"u": [0.7, 0.1], "b": 3.0, "v": [0.6, 0.2]},
+    "gaussian_flat": {"x": [0.3, -4.0, 7.7]},
+    "cleo": {"m": [-51.0, 57.0], "E": [74.0, -246.0]},
+    "binned": {"counts": [6, 9]},
 }
 
 # options of experiments worth the same tests
@@ -108,6 +157,18 @@ VARIANTS = [
     ("fixed_interval_n", {"n": 2}),
 ]
 
+# what an experiment cannot do without
+NEEDED = {"binned": {"signal": [2.0, 4.0], "backgrounds": {"background": [6.0, 3.0]}, "uncorrelated": [1.0, 1.0]}}
+
+# methods that draw toys of their own, with few of them
+QUICK = {
+    ("mc_likelihood", ModelledEvents): {"n_toys": 400, "largest_s": 30.0, "largest_b": 60.0},
+    ("sampling_distribution", Binned): {"n_toys": 200},
+}
+
+# other forms of the observations, which methods read in another way
+OTHER_FORMS = {Events: (EventsOverBackground,), ModelledEvents: (EventsWithKnown,)}
+
 # the shortest runs of two confidence levels need not lie inside each other: n = 6 has 2.436 at 90 %, 2.613 at 95 %
 LOWER_END_MAY_RISE = {"crow_gardner"}
 
@@ -118,12 +179,12 @@ TABLED_LEVELS = [0.90, 0.95, 0.99]
 METHODS = {entry.name: entry for entry in entry_points(group="covsvc.methods")}
 EXPERIMENTS = {entry.name: entry for entry in entry_points(group="covsvc.experiments")}
 READERS = [
-    (name, options, kind)
+    (name, options or QUICK.get((name, read), {}), kind)
     for name, options in [*((name, {}) for name in sorted(METHODS)), *VARIANTS]
     for read in METHODS[name].load().reads
-    for kind in ((Events, EventsOverBackground) if read is Events else (read,))
+    for kind in (read, *OTHER_FORMS.get(read, ()))
 ]
-SOURCES = [*((name, {}) for name in sorted(EXPERIMENTS)), *EXPERIMENT_VARIANTS]
+SOURCES = [*((name, NEEDED.get(name, {})) for name in sorted(EXPERIMENTS)), *EXPERIMENT_VARIANTS]
 
 
 def is_enumerable(name, options):

@@ -131,7 +131,7 @@ def run(
             say(f"{study.name}: interrupted. What is done is stored; the same command goes on from there.")
             raise click.exceptions.Exit(INTERRUPTED) from None
         maps = api.maps_of(cube)
-        observed, verdict = api.observe(study, maps), api.judge(maps)
+        observed, verdict = api.observe(study, maps, store=store, tell=say), api.judge(maps)
         page = None
         if report_folder:
             folder = Path(report_folder) / (study.name if len(studies) > 1 else "")
@@ -179,11 +179,15 @@ def plan(file: str, store: str, workers: int, as_json: bool) -> None:
         lines = {
             "cells": f"{each['cells']:,} x {each['columns']} columns (method at cl)",
             "toys": f"{each['toys_per_cell']:,} a cell; {each['toys']:,} missing",
-            "tasks": f"{each['tasks']:,} of toys and {each['exact_rows']:,} of exact values are missing",
+            "tasks": f"{each['tasks']:,} of toys and {each['exact_rows']:,} of exact values are missing"
+            if each["enumerable"]
+            else f"{each['tasks']:,} of toys are missing; coverage is not summed exactly",
             "expected time": f"{_duration(each['seconds'])} on {each['n_workers']} workers",
             "memory": f"driver about {each['memory_mb']['driver']:,} MB, a worker {each['memory_mb']['worker']:,} MB",
             "smallest deficit": f"{deficits}: what toys alone show of under-coverage, with 80 % power",
         }
+        if each["calibrations"]:
+            lines["calibrations"] = f"{each['calibrations']:,} are made first, from toys of the methods' own, and kept"
         if each["new_columns"]:
             lines["new columns"] = f"{', '.join(each['new_columns'])}: the toys of every cell are drawn again for them"
         if not (each["tasks"] or each["exact_rows"]):
@@ -221,6 +225,11 @@ def status(studies: tuple[str, ...], store: str, as_json: bool) -> None:
             click.echo(f"  a driver works on it: {each['driver']}")
         if each["blocks_failed"]:
             click.echo(f"  {each['blocks_failed']:,} blocks failed; `covsvc run --retry-failed` draws them again")
+        for failed in each["toy_failures"]:
+            click.echo(
+                f"  {failed['limit_method']} at {failed['cl']:g}: {failed['failed']:,} of {failed['toys']:,} limits "
+                f"failed, for example: {failed['reason']}"
+            )
         for failure in each["failures"]:
             click.echo(
                 f"    {failure['limit_method']} at {failure['cl']:g}: {failure['reason']} ({failure['cells']} cells)"
@@ -329,9 +338,9 @@ def _announce(study: Study, left: Any) -> str:
     new = (
         f"; new columns draw the toys again: {', '.join(left.new_columns)}" if left.stored and left.new_columns else ""
     )
+    exact = f" and {left.exact_rows:,} rows of exact values" if study.is_enumerable else ""
     return (
-        f"{study.name}: {study.cells:,} cells, {len(study.columns)} columns; {left.toys:,} toys "
-        f"and {left.exact_rows:,} rows of exact values to compute{new}"
+        f"{study.name}: {study.cells:,} cells, {len(study.columns)} columns; {left.toys:,} toys{exact} to compute{new}"
     )
 
 
@@ -349,12 +358,12 @@ def _progress(name: str) -> Iterator[Callable[[Progress], None]]:
         )
         with bar.Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as shown:
             task = shown.add_task(name, total=None, told="starting")
-            yield lambda at: shown.update(task, total=at.all_toys, completed=at.toys, told=_told(at))
+            yield lambda at: shown.update(task, total=at.all_toys or None, completed=at.toys, told=_told(at))
         return
     last = [-math.inf]
 
     def tell(at: Progress) -> None:
-        if at.toys == at.all_toys or time.monotonic() - last[0] > 5:
+        if at.all_calibrations or at.toys == at.all_toys or time.monotonic() - last[0] > 5:
             last[0] = time.monotonic()
             say(_told(at))
 
@@ -362,6 +371,8 @@ def _progress(name: str) -> Iterator[Callable[[Progress], None]]:
 
 
 def _told(at: Progress) -> str:
+    if at.all_calibrations:
+        return f"{at.calibrations}/{at.all_calibrations} calibrations  {_duration(at.seconds)}"
     rate = at.toys / at.seconds if at.seconds > 0 else 0.0
     left = _duration((at.all_toys - at.toys) / rate) if rate else "?"
     return f"{at.cells:.0f}/{at.all_cells} cells  {at.toys:,} toys  {rate:,.0f} toys/s  {left} left"

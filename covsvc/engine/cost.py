@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from covsvc.engine.calibrating import key_of, trial
 from covsvc.engine.work import box_of, enumerable, some_outcomes, try_limits
 from covsvc.study import Row, Study
 
@@ -31,11 +33,14 @@ class Cost:
         Of a toy through all columns, and of the row of exact values.
     outcomes : int
         In the table of limits; 0 where limits are set toy by toy.
+    calibrations : dict of str to float
+        Seconds that each calibration takes, by its key.
     """
 
     toy_seconds: float
     exact_seconds: float
     outcomes: int
+    calibrations: dict[str, float] = field(default_factory=dict)
 
 
 def cost_at(study: Study, b: float) -> Cost:
@@ -49,17 +54,24 @@ def cost_at(study: Study, b: float) -> Cost:
     views = experiment.toys(study.s_true[-1], b, toys, rng)
     drawing = (time.perf_counter() - begun) / toys
     if box is None:
-        _limits_seconds(study, views)  # the first call reads what later ones have at hand
-        return Cost(drawing + _limits_seconds(study, views) / toys, 0.0, 0)
+        _limits_seconds(study, views, {})  # the first call reads what later ones have at hand
+        calibrations: dict[str, float] = {}
+        return Cost(drawing + _limits_seconds(study, views, calibrations) / toys, 0.0, 0, calibrations)
     outcomes = math.prod(box[1])
     views = some_outcomes(enumerable(experiment), box, b, _SAMPLE)
-    exact = _limits_seconds(study, views) / min(outcomes, _SAMPLE) + _SUM * len(study.columns) * len(study.s_true)
+    exact = _limits_seconds(study, views, {}) / min(outcomes, _SAMPLE) + _SUM * len(study.columns) * len(study.s_true)
     return Cost(_TALLY * drawing, exact * outcomes, outcomes)
 
 
-def _limits_seconds(study: Study, views: tuple[object, ...]) -> float:
+def _limits_seconds(study: Study, views: tuple[Any, ...], calibrations: dict[str, float]) -> float:
+    """Return the time that limits take, calibrations left out; add to `calibrations` what each of those would take."""
     experiment = study.experiment.build()
-    begun = time.perf_counter()
+    spent = 0.0
     for column in study.columns:
-        try_limits(column.spec.build(), views[column.spec.view_of(experiment)], column.cl)
-    return time.perf_counter() - begun
+        view, method = views[column.spec.view_of(experiment)], column.spec.build()
+        if type(view) in getattr(method, "calibrates", ()):
+            method, calibrations[key_of(column, view.model)] = trial(column, view.model)
+        begun = time.perf_counter()
+        try_limits(method, view, column.cl)
+        spent += time.perf_counter() - begun
+    return spent

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from covsvc.contracts import Calibration
+from covsvc.engine.calibrating import Calibrations, calibrations_at
 from covsvc.engine.gathering import gather
 from covsvc.engine.work import make_tables, run_task, sum_exactly
 from covsvc.errors import TaskError
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 
-def execute(rows: Iterable[Row], client: Client | None = None) -> Iterator[Tally | ExactTally]:
+def execute(
+    rows: Iterable[Row], client: Client | None = None, calibrations: Calibrations | None = None
+) -> Iterator[Tally | ExactTally]:
     """Carry out all that `rows` name, in any order.
 
     A task that cannot be carried out, because the experiment raises or its worker dies each time, gives a tally of
@@ -29,6 +33,8 @@ def execute(rows: Iterable[Row], client: Client | None = None) -> Iterator[Tally
         Read as far as workers need it.
     client : distributed.Client, optional
         Without one everything is done in this process.
+    calibrations : dict, optional
+        From `calibrate_all`, by key; what is not among them methods make for themselves.
 
     Raises
     ------
@@ -37,11 +43,13 @@ def execute(rows: Iterable[Row], client: Client | None = None) -> Iterator[Tally
     ClusterError
         If the cluster is lost.
     """
-    return _here(rows) if client is None else _on_cluster(rows, client)
+    known = calibrations or {}
+    return _here(rows, known) if client is None else _on_cluster(rows, client, known)
 
 
-def _here(rows: Iterable[Row]) -> Iterator[Tally | ExactTally]:
+def _here(rows: Iterable[Row], calibrations: Calibrations) -> Iterator[Tally | ExactTally]:
     for row in rows:
+        held = calibrations_at(row, calibrations)
         try:
             tables = make_tables(row)
             exact = sum_exactly(row, tables) if row.reach else None
@@ -51,13 +59,14 @@ def _here(rows: Iterable[Row]) -> Iterator[Tally | ExactTally]:
             yield exact
         for task in row.tasks:
             try:
-                yield run_task(task, tables)
+                yield run_task(task, tables, list(held), list(held.values()))
             except Exception as error:  # an experiment may raise anything: its blocks are recorded as failed
                 yield _lost(task, error)
 
 
-def _on_cluster(rows: Iterable[Row], client: Client) -> Iterator[Tally | ExactTally]:
-    for what, future, result in gather(_submit(rows, client), client, "what is done is stored, run again to go on"):
+def _on_cluster(rows: Iterable[Row], client: Client, calibrations: Calibrations) -> Iterator[Tally | ExactTally]:
+    submissions = _submit(rows, client, calibrations)
+    for what, future, result in gather(submissions, client, "what is done is stored, run again to go on"):
         if future.status == "finished":
             yield result
         elif isinstance(what, Task):
@@ -66,13 +75,20 @@ def _on_cluster(rows: Iterable[Row], client: Client) -> Iterator[Tally | ExactTa
             raise TaskError(f"exact values at b = {what.b:g}: {future.exception()!r}")
 
 
-def _submit(rows: Iterable[Row], client: Client) -> Iterator[tuple[Future, Row | Task]]:
+def _submit(rows: Iterable[Row], client: Client, calibrations: Calibrations) -> Iterator[tuple[Future, Row | Task]]:
+    # submitted, not scattered: what a lost worker held the scheduler makes again
+    sent = {key: client.submit(_itself, each, pure=False) for key, each in calibrations.items()}
     for row in rows:
         tables = client.submit(make_tables, row, pure=False)
+        held = calibrations_at(row, sent)
         if row.reach:
             yield client.submit(sum_exactly, row, tables, pure=False), row
         for task in row.tasks:
-            yield client.submit(run_task, task, tables, pure=False), task
+            yield client.submit(run_task, task, tables, list(held), list(held.values()), pure=False), task
+
+
+def _itself(calibration: Calibration | str) -> Calibration | str:
+    return calibration
 
 
 def _lost(task: Task, error: BaseException | None) -> Tally:

@@ -10,36 +10,45 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import special
 
-from covsvc.contracts import Counts, Enumerable, Experiment, Status
+from covsvc.contracts import Binned, Counts, Enumerable, Experiment, LimitMethod, ModelledEvents, Status
 from covsvc.data_file import told_data
 from covsvc.engine.exact import chances_of
-from covsvc.engine.observation import is_enumerated, set_limit
+from covsvc.engine.observation import Build, build, is_enumerated, set_limit
 from covsvc.engine.work import Tables, enumerable, make_tables, order_of
+from covsvc.kernels import binned
 from covsvc.kernels.outcomes import quantiles
 from covsvc.study import HIGHEST, Column, Row, Study, rounded
 
 N_SIGMA = (-2.0, -1.0, 0.0, 1.0, 2.0)
 """Expected limits are given at these quantiles of a normal distribution."""
 
+TOYS = 2000
+"""Toys without signal, where outcomes cannot be enumerated."""
 
-def expect(study: Study, tables: Mapping[float, Tables] | None = None) -> xr.Dataset:
+_SEED = 1999
+
+
+def expect(study: Study, tables: Mapping[float, Tables] | None = None, build: Build = build) -> xr.Dataset:
     """Return the expected limits of every column at each b of a study, beside the limits on its real data there.
 
     The N-sigma limit is the smallest u with P(upper <= u) >= Phi(N) at s_true = 0, from the exact distribution; empty
-    limits count as 0, unbounded and failed ones as +inf.
+    limits count as 0, unbounded and failed ones as +inf. Where the outcomes cannot be enumerated, but the data are
+    events with densities or counts in bins, it is from `TOYS` toys.
 
     Parameters
     ----------
     study : Study
     tables : dict, optional
         From `tables_of`, if they are made already.
+    build : callable, optional
+        Builds the limit methods.
 
     Returns
     -------
     xarray.Dataset
-        Over (limit_method, cl, b, n_sigma), expected signal events: expected, NaN where the outcomes cannot be
-        enumerated; asimov, the same from the counts that b predicts, where a method has that form and b is known.
-        Over (limit_method, cl, b): observed, the limit on the real data if the background is b, where b is known.
+        Over (limit_method, cl, b, n_sigma), expected signal events: expected, NaN where it is not known; asimov, the
+        same from the counts that b predicts, where a method has that form and b is known. Over (limit_method, cl, b):
+        observed, the limit on the real data if the background is b, where b is known.
     """
     experiment = study.experiment.build()
     shape = (len(study.methods), len(study.cl), len(study.b))
@@ -47,9 +56,13 @@ def expect(study: Study, tables: Mapping[float, Tables] | None = None) -> xr.Dat
     observed = np.full(shape, np.nan)
     for at, b in enumerate(study.b):
         found = _quantiles(study, b, tables[b] if tables else _without_signal(study, b))
+        toys = experiment.toys(0.0, b, TOYS, np.random.default_rng(_SEED)) if is_fitted(study) else ()
         for index, column in enumerate(study.columns):
             place = *divmod(index, len(study.cl)), at
             expected[place] = found[index]
+            if toys:
+                view = toys[column.spec.view_of(experiment)]
+                expected[place] = _quantiles_of(build(column, view), view, column.cl)
             known = _known(column, experiment, b)
             asimov[place] = asimov_of(column, known)
             if study.observed and known is not None:
@@ -66,8 +79,17 @@ def expect(study: Study, tables: Mapping[float, Tables] | None = None) -> xr.Dat
     return xr.Dataset(data, coords=coords, attrs={"observed_text": _told(study)})
 
 
-def expect_there(study: Study) -> list[dict[str, Any]]:
+def expect_there(study: Study, build: Build = build) -> list[dict[str, Any]]:
     """Return the expected limits of every column for the real data of a study.
+
+    They are exact where the outcomes can be enumerated, and else, of events with densities and of counts in bins, from
+    `TOYS` toys without signal.
+
+    Parameters
+    ----------
+    study : Study
+    build : callable, optional
+        Builds the limit methods.
 
     Returns
     -------
@@ -85,8 +107,58 @@ def expect_there(study: Study) -> list[dict[str, Any]]:
     for column, quantiles_there in zip(study.columns, found.tolist(), strict=True):
         observed = views[column.spec.view_of(experiment)]
         expected = quantiles_there if is_enumerated(observed) else [np.nan] * len(N_SIGMA)
+        if isinstance(observed, ModelledEvents | Binned):
+            expected = expected_from_toys(build(column, observed), observed, column.cl)
         told.append({"b_expected": b, "expected": expected, "asimov": asimov_of(column, observed)})
     return told
+
+
+def expected_from_toys(method: LimitMethod, observed: ModelledEvents | Binned, cl: float) -> list[float]:
+    """Return the expected limits, at `N_SIGMA`, from toys without signal.
+
+    Their background is that which fits the observation best without signal: of events their number, or what is known
+    of it; of counts in bins the yields at the profiled nuisance parameters.
+
+    Returns
+    -------
+    list of float
+        NaN where the analysis cannot be drawn, or the method draws toys for each observation.
+    """
+    toys = _toys_without_signal(observed)
+    if toys is None:
+        return [np.nan] * len(N_SIGMA)
+    return _quantiles_of(method, toys, cl)
+
+
+def is_fitted(study: Study) -> bool:
+    """Tell whether the data are such that likelihoods are fitted: events with densities, or counts in bins."""
+    return bool({ModelledEvents, Binned} & set(study.experiment.build().gives))
+
+
+def _quantiles_of(method: LimitMethod, toys: Any, cl: float) -> list[float]:
+    if type(toys) in getattr(method, "draws", ()):
+        return [np.nan] * len(N_SIGMA)
+    limits = method.limits(toys, cl)
+    upper = np.sort(np.where(limits.status == Status.FAILED, np.inf, limits.upper))
+    ranks = np.ceil(special.ndtr(np.array(N_SIGMA)) * len(upper)).astype(np.int64)
+    return [float(each) for each in upper[np.maximum(ranks, 1) - 1]]
+
+
+def _toys_without_signal(observed: ModelledEvents | Binned) -> ModelledEvents | Binned | None:
+    rng = np.random.default_rng(_SEED)
+    if isinstance(observed, Binned):
+        fitted = binned.fit_at(observed.model, observed.counts, observed.auxiliary, np.zeros(1))
+        if not fitted.ok[0]:
+            return None
+        counts, auxiliary = binned.draw(observed.model, 0.0, fitted.theta[0], TOYS, rng)
+        return Binned.drawn(counts, auxiliary, observed.model)
+    if observed.model is None:
+        return None
+    known = observed.b if observed.b is not None and not np.any(observed.b_error) else float(observed.n[0])
+    n = rng.poisson(np.ravel(known)[0], TOYS)
+    ratios = observed.model.background_ratios(int(n.sum()), rng)
+    b, error = (None if each is None else float(np.ravel(each)[0]) for each in (observed.b, observed.b_error))
+    return ModelledEvents.drawn(n, ratios, observed.model, b, error or 0.0, observed.shape)
 
 
 def asimov_of(column: Column, observed: Any) -> list[float]:

@@ -13,8 +13,18 @@ from covsvc.engine.exact import Coverage
 from covsvc.engine.work import Table, Tables, enumerable, limits_of, make_tables, tables_of
 from covsvc.study import HIGHEST, Column, Row, Study, rounded
 
+Build = Callable[[Column, Any], LimitMethod]
+"""Takes a column and the observation it reads; returns its limit method, calibrated where that is needed."""
 
-def observe(study: Study, maps: xr.Dataset | None = None, *, coverage: bool = True) -> list[dict[str, Any]]:
+
+def build(column: Column, observed: Any) -> LimitMethod:  # noqa: ARG001 - others look at what is observed
+    """Return the limit method of a column, which makes its calibration itself if it needs one."""
+    return column.spec.build()
+
+
+def observe(
+    study: Study, maps: xr.Dataset | None = None, *, coverage: bool = True, build: Build = build
+) -> list[dict[str, Any]]:
     """Set the limits of every column on the study's real data, with the coverage of each method there.
 
     Parameters
@@ -25,6 +35,8 @@ def observe(study: Study, maps: xr.Dataset | None = None, *, coverage: bool = Tr
         Of the study; the worst coverage over its grid is taken from there.
     coverage : bool
         Whether exact coverage is wanted.
+    build : callable, optional
+        Builds the limit methods.
 
     Returns
     -------
@@ -42,7 +54,8 @@ def observe(study: Study, maps: xr.Dataset | None = None, *, coverage: bool = Tr
     views = experiment.observe(study.observed)
     found = []
     for column in study.columns:
-        method, view = column.spec.build(), column.spec.view_of(experiment)
+        view = column.spec.view_of(experiment)
+        method = build(column, views[view])
         limit, reason = set_limit(method, views[view], column.cl)
         told = {
             "limit_method": column.key[0],

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
-from covsvc.contracts import Enumerable, Experiment, IntArray, LimitMethod, Limits, grid_of
+from covsvc.contracts import (
+    Calibration,
+    Enumerable,
+    Experiment,
+    IntArray,
+    LimitMethod,
+    Limits,
+    Status,
+    calibrated,
+    grid_of,
+)
 from covsvc.engine.exact import Coverage, chances_of
 from covsvc.errors import TaskError
 from covsvc.kernels.outcomes import sum_outcomes
@@ -149,18 +159,26 @@ def sum_exactly(row: Row, tables: Tables, *, search: bool = True) -> ExactTally:
     return ExactTally(row.columns, row.b, row.s_true, values, worst, time.thread_time() - begun + tables.seconds)
 
 
-def run_task(task: Task, tables: Tables) -> Tally:
+def run_task(
+    task: Task,
+    tables: Tables,
+    calibrated_columns: Sequence[tuple[str, float]] = (),
+    calibrations: Sequence[Calibration | str] = (),
+) -> Tally:
     """Draw the toys of `task` and tally the limits that each of its columns sets.
 
-    A column whose limits are in `tables` sees histograms of outcomes; any other sees toy by toy.
+    A column whose limits are in `tables` sees histograms of outcomes; any other sees toy by toy. `calibrations` are
+    those of the columns that are named, or the reasons why there are none; other methods make their own.
     """
     begun = time.thread_time()
     experiment = task.source.experiment.build()
     counter = Counter(task.columns, task.b, task.s_true, task.start, task.stop)
     held, table = tables.only(task.columns) or ([], None)
-    failed = {index: tables.failed[each.key] for index, each in enumerate(task.columns) if each.key in tables.failed}
+    known = dict(zip(calibrated_columns, calibrations, strict=True))
+    without = tables.failed | {key: each for key, each in known.items() if isinstance(each, str)}
+    failed = {index: without[each.key] for index, each in enumerate(task.columns) if each.key in without}
     toy_by_toy = [
-        (index, each.spec.view_of(experiment), each.spec.build(), each.cl)
+        (index, each.spec.view_of(experiment), _built(each, known), each.cl)
         for index, each in enumerate(task.columns)
         if index not in held and index not in failed
     ]
@@ -181,12 +199,30 @@ def run_task(task: Task, tables: Tables) -> Tally:
                     counter.fail(index, cell, limits, block)
                 else:
                     counter.add([index], cell, Told.of([limits]), np.ones((1, len(limits)), np.int64), block)
+                    if (limits.status == Status.FAILED).any() and not counter.is_explained(index, cell):
+                        counter.explain(index, cell, why_failed(method, views[view], cl, limits))  # type: ignore[index]
         if piled is not None:
             piled.count()
             table = piled.table
         for index, reason in failed.items():
             counter.fail(index, cell, reason)
     return counter.tally(time.thread_time() - begun)
+
+
+def _built(column: Column, known: Mapping[tuple[str, float], Calibration | str]) -> LimitMethod:
+    held = known.get(column.key)
+    return calibrated(column.spec.build(), held) if isinstance(held, Calibration) else column.spec.build()
+
+
+def why_failed(method: LimitMethod, observed: Any, cl: float, limits: Limits) -> str:
+    """Return why the first of the failed limits failed, as far as the method can tell."""
+    first = int(np.argmax(limits.status == Status.FAILED))
+    explain: Callable[..., list[str]] | None = getattr(method, "explain", None)
+    try:
+        told = explain(observed, cl)[first] if explain else ""
+    except Exception as error:  # a method may raise anything
+        told = f"{type(error).__name__}: {error}"
+    return told or "the method is not defined for these data"
 
 
 def order_of(limits: Limits) -> IntArray:

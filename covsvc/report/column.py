@@ -37,6 +37,8 @@ class Worst:
     b: float
     source: str
     """``"exact"``: searched between the nodes too; else what the nodes of the grid say."""
+    at_most: float = np.nan
+    """What it is if the limits that failed cover, of toys."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ class Column:
         if np.isfinite(nodes).any():
             row, node = divmod(int(np.nanargmin(nodes)), nodes.shape[1])
             source = "exact at the grid" if self.exact[row, node] else "toys at the grid"
-            found.append(Worst(float(nodes[row, node]), float(self.s_true[node]), float(self.b[row]), source))
+            best = float(self.values("coverage_best")[row, node]) if source == "toys at the grid" else np.nan
+            found.append(Worst(float(nodes[row, node]), float(self.s_true[node]), float(self.b[row]), source, best))
         return min(found, key=lambda worst: worst.value, default=None)
 
     @property

@@ -14,12 +14,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from covsvc.interval_tables import IntervalTable
+from covsvc.regions import SeenDensities
 from covsvc.report import tables
 from covsvc.report.column import Column, columns
 from covsvc.report.coverage_map import draw_coverage
+from covsvc.report.density_plot import density_cells, describe_densities, draw_densities
 from covsvc.report.expected import describe_expected, draw_expected
 from covsvc.report.medians import MEDIANS, describe_medians, draw_medians
 from covsvc.report.mistakes import MISTAKES, describe_mistakes, draw_mistakes
+from covsvc.report.narsky import describe_toy_model, draw_toy_model, published_cells, toy_model_cells
 from covsvc.report.null_significance import draw_null, null_cells, null_sentences
 from covsvc.report.picture import drawing, inline, save, write
 from covsvc.report.side_by_side import compared_cells, compared_rows
@@ -52,12 +55,16 @@ def write_page(
     statistics: xr.Dataset | None = None,
     notes: Sequence[Mapping[str, Any]] = (),
     events: Sequence[IntervalTable] | None = None,
+    toy_model: xr.Dataset | None = None,
+    tau_mu_gamma: bool = False,
+    densities: SeenDensities | None = None,
 ) -> Path:
     """Write the report on `maps` and return the path of its page.
 
     The page holds its figures; each is also in ``figures/`` as PNG and SVG: ``coverage-<label>-<cl>``,
     ``sigma-<label>-<cl>``, ``slices-<label>``, ``expected-<label>``, ``significance``, ``statistics``,
-    ``medians-<cl>``, ``mistakes-<cl>``, ``c_max-<cl>`` and ``p_max-<cl>``.
+    ``medians-<cl>``, ``mistakes-<cl>``, ``c_max-<cl>``, ``p_max-<cl>``, ``toy-model`` and
+    ``densities``.
 
     Parameters
     ----------
@@ -85,6 +92,12 @@ def write_page(
     events : sequence of IntervalTable, optional
         What the interval methods read, one a confidence level where there is a table. None where the data are no
         positions of events; where they are, the methods are shown side by side.
+    toy_model : Dataset, optional
+        Limits of all methods on the same few events, as `draw_toy_model` takes them.
+    tau_mu_gamma : bool
+        Whether the real data are those of the search for tau -> mu gamma, whose limits a paper tabulates.
+    densities : SeenDensities, optional
+        Real events and the densities there.
     """
     folder = Path(folder)
     (folder / FIGURES).mkdir(parents=True, exist_ok=True)
@@ -115,12 +128,15 @@ def write_page(
             seen=expected is not None and bool(expected.get("observed", xr.DataArray(float("nan"))).notnull().any()),
             null=_null(null, folder),
             statistics=_statistics(statistics, folder),
+            toy_model=_toy_model(toy_model, methods, folder),
+            densities=_densities(densities, folder),
+            published=published_cells(observed, methods) if tau_mu_gamma else [],
             beside=[] if events is None else _beside(every, methods, background, folder),
             background=background,
             thresholds=[shown for table in events or () if (shown := _thresholds(table, methods, folder))["figures"]],
             reach=tables.reach(every, methods, events or ()),
             stems=stems,
-            without_limit=tables.without_limit(every),
+            without_limit=tables.without_limit(every, json.loads(maps.attrs.get("toy_failures", "[]"))),
             methods={label: dict(methods.get(label, {})) for label in stems},
             provenance=_attribute(maps, "provenance"),
             two_sided=any(method.get("sided") == "two" for method in methods.values()),
@@ -211,6 +227,38 @@ def _statistics(statistics: xr.Dataset | None, folder: Path) -> dict[str, Any] |
     picture = _put(partial(draw_statistics, statistics), "statistics", folder, described)
     rows, wide = statistics_cells(statistics), statistics.sizes["statistic"] > 1
     return {"picture": picture, "sentences": sentences, "rows": rows, "wide": wide}
+
+
+def _densities(seen: SeenDensities | None, folder: Path) -> dict[str, Any] | None:
+    if seen is None:
+        return None
+    sentence, cells = describe_densities(seen), density_cells(seen)
+    picture = _put(partial(draw_densities, seen), "densities", folder, f"{sentence} The table below holds the numbers.")
+    return {
+        "picture": picture,
+        "sentence": sentence,
+        "drawn": bool(seen.drawn),
+        "caption": f"Events by the ratio of their densities, {len(cells):,} of {len(seen.density_ratio):,}",
+        "heads": ["event", *seen.names, "region", "signal density / background density"],
+        "cells": cells,
+    }
+
+
+def _toy_model(
+    limits: xr.Dataset | None, methods: Mapping[str, Mapping[str, Any]], folder: Path
+) -> dict[str, Any] | None:
+    if limits is None:
+        return None
+    sentences = describe_toy_model(limits)
+    described = f"{' '.join(sentences)} The tables below hold the numbers."
+    return {
+        "picture": _put(partial(draw_toy_model, limits, methods), "toy-model", folder, described),
+        "cl": f"{limits.attrs['cl']:.12g}",
+        "labels": limits["limit_method"].to_numpy().tolist(),
+        "sentences": sentences,
+        "tables": toy_model_cells(limits),
+        "wide": limits.sizes["b"] > 1,
+    }
 
 
 def _beside(

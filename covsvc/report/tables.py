@@ -44,6 +44,7 @@ def summary(columns: Sequence[Column], methods: Mapping[str, Mapping[str, Any]])
             "worst": probability(worst.value, column.cl) if worst else NOTHING,
             "low": "low" if worst and worst.value < column.cl - 1e-9 else "",
             "where": f"{place(worst.s_true, worst.b)} ({SOURCES[worst.source]})" if worst else "",
+            "at_most": probability(worst.at_most, column.cl) if worst and worst.at_most > worst.value else "",
             "below": percent(below, known),
             "cells": f"{below} of {known}" if known else "",
             "under": str(under) if known else NOTHING,
@@ -53,8 +54,9 @@ def summary(columns: Sequence[Column], methods: Mapping[str, Mapping[str, Any]])
     return rows
 
 
-def without_limit(columns: Sequence[Column]) -> list[dict[str, str]]:
-    """Return a row for each method, confidence level and status that occurs: how often at most, and where."""
+def without_limit(columns: Sequence[Column], reasons: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, str]]:
+    """Return a row for each method, confidence level and status that occurs: how often at most, where, and why."""
+    why = {(str(each["limit_method"]), float(each["cl"])): str(each["reason"]) for each in reversed(reasons)}
     rows = []
     for column in columns:
         for status in RATES:
@@ -62,7 +64,8 @@ def without_limit(columns: Sequence[Column]) -> list[dict[str, str]]:
             if highest.value > 0:
                 where = place(highest.s_true, highest.b)
                 row = {"label": column.label, "cl": number(column.cl, 12), "status": status}
-                rows.append(row | {"rate": rate(highest.value), "where": where})
+                reason = why.get((column.label, column.cl), "") if status == "failed" else ""
+                rows.append(row | {"rate": rate(highest.value), "where": where, "reason": reason})
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import json
 import os
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from covsvc.errors import CovsvcError, StoreError
 from covsvc.fingerprint import code_of, environment, git_revision
 from covsvc.store import cube
-from covsvc.study import BLOCKS_PER_TILE, Column, MethodSpec, Study, Task
+from covsvc.study import BLOCKS_PER_TILE, RESERVED, Column, MethodSpec, Study, Task
 from covsvc.tally import DONE, FAILED, MISSING, ExactTally, Tally
 from covsvc.version import __version__
 
@@ -33,7 +34,8 @@ icechunk.set_logs_filter("error")
 def stored_studies(store: str | Path) -> list[str]:
     """Return the names of the studies in a store."""
     folder = Path(store)
-    return sorted(each.name for each in folder.iterdir() if _holds_repository(each)) if folder.is_dir() else []
+    names = sorted(each.name for each in folder.iterdir() if holds_repository(each)) if folder.is_dir() else []
+    return [name for name in names if name not in RESERVED]
 
 
 def open_cube(store: str | Path, name: str, at: str = "main") -> xr.Dataset:
@@ -59,7 +61,7 @@ def open_cube(store: str | Path, name: str, at: str = "main") -> xr.Dataset:
     except (icechunk.IcechunkError, ValueError):
         raise StoreError(f"{Path(store) / name}: no snapshot {at!r}") from None
     dataset = cube.read(session.store, str(Path(store) / name))
-    dataset.attrs["snapshot"] = session.snapshot_id
+    dataset.attrs |= {"snapshot": session.snapshot_id, "store": str(store)}
     latest = next(iter(repository.ancestry(snapshot_id=session.snapshot_id)))
     dataset.attrs["commit"] = json.dumps(
         {**latest.metadata, "written_at": latest.written_at.isoformat(timespec="seconds")}
@@ -133,12 +135,12 @@ def open_ledger(
         raise StoreError(f"{folder}: {error.strerror}; --store names a folder that can be written") from None
     with locked(folder / f"{study.name}.lock"):
         path = folder / study.name
-        if _holds_repository(path):
+        if holds_repository(path):
             repository = _existing(folder, study.name)
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise StoreError(f"{path}: is not a store of covsvc; choose another --store, or another name of the study")
         else:
-            repository = _create(path)
+            repository = create_repository(path)
         ledger = Ledger(repository, study, str(path), replace=replace, s_tile=s_tile, commit_seconds=commit_seconds)
         try:
             yield ledger
@@ -175,6 +177,7 @@ class Ledger:
         self._tiles: dict[tuple[int, int], _Tile] = {}
         self._virgin: set[tuple[int, int]] = set()
         self._failures: list[dict[str, Any]] = []
+        self._reasons: list[dict[str, Any]] = []
         self._trusted = False
         self._seconds = 0.0
         self._toys = 0
@@ -248,6 +251,14 @@ class Ledger:
                 continue
         return found
 
+    def note_calibrations(self, errors: Mapping[tuple[str, float], float]) -> None:
+        """Record the standard errors of coverage that the calibrations of columns leave, by label and cl."""
+        methods: dict[str, Any] = copy.deepcopy(self._root.attrs["methods"])
+        for (label, cl), error in errors.items():
+            held = methods[label].setdefault("calibrations", {})
+            held[f"{cl:.12g}"] = max(error, held.get(f"{cl:.12g}", 0.0))
+        self._describe({"methods": methods})
+
     def trust_engine(self) -> None:
         """Record that the code and the libraries of now make the bits that are stored; from here on commits happen."""
         self._describe({"engine": self._engine, "environment": self._environment})
@@ -295,6 +306,16 @@ class Ledger:
             }
             for failure in tally.failures
         ]
+        self._reasons += [
+            {
+                "limit_method": each.column.key[0],
+                "cl": each.column.key[1],
+                "b": each.b,
+                "s_true": each.s_true,
+                "reason": each.reason,
+            }
+            for each in tally.reasons
+        ]
         self._seconds += tally.seconds
         self._toys += tally.toys
         if time.monotonic() - self._committed > self._commit_seconds:
@@ -337,6 +358,7 @@ class Ledger:
             self._virgin.discard((at, tile))
         self._tiles.clear()
         self._tell_failures()
+        self._tell_reasons()
         if self._session.has_uncommitted_changes:
             now = time.monotonic()
             told = {
@@ -361,6 +383,15 @@ class Ledger:
             if kept != known:
                 self._root.attrs["failures"] = kept
             self._failures = []
+
+    def _tell_reasons(self) -> None:
+        """Keep why limits of toys failed: one reason a column and b, that of the smallest signal."""
+        if self._reasons:
+            known = [*self._root.attrs.get("toy_failures", []), *self._reasons]
+            known.sort(key=lambda each: (each["s_true"], each["reason"]), reverse=True)
+            held = {(each["limit_method"], each["cl"], each["b"]): each for each in known}
+            self._root.attrs["toy_failures"] = [held[place] for place in sorted(held)]
+            self._reasons = []
 
     def _is_failed(self, failure: Mapping[str, Any]) -> bool:
         at = tuple(self._axes[name].index(failure[name]) for name in cube.AXES)
@@ -394,6 +425,7 @@ class Ledger:
         methods = {spec.label: _described(spec, study) for spec in study.methods}
         for label in set(methods) & set(known) - set(other):
             methods[label]["tables"] = known[label].get("tables", {}) | methods[label]["tables"]
+            methods[label]["calibrations"] = known[label].get("calibrations", {})
         self._axes = cube.read_axes(self._root)
         for name, values in study.axes.items():
             self._axes[name] += [value for value in values if value not in self._axes[name]]
@@ -405,12 +437,16 @@ class Ledger:
         for label in other:
             self._forget(self._axes["limit_method"].index(label))
         self._s_tile = self._array("block_status").chunks[3]
-        failures = [each for each in self._root.attrs.get("failures", []) if each["limit_method"] not in other]
+        failures, reasons = (
+            [each for each in self._root.attrs.get(name, []) if each["limit_method"] not in other]
+            for name in ("failures", "toy_failures")
+        )
         described = {
             "source": _source(study),
             "methods": known | methods,
             "study": study.model_dump(mode="json"),
             "failures": failures,
+            "toy_failures": reasons,
         }
         self._describe(described)
 
@@ -462,7 +498,7 @@ def _described(spec: Any, study: Study) -> dict[str, Any]:
         "reads": experiment.gives[spec.view_of(experiment)].__name__,
         "sided": method.sided,
         "promises": spec.promise_on(experiment),
-        "fingerprint": f"{code}:{json.dumps(spec.options, sort_keys=True)}:{spec.view}",
+        "fingerprint": f"{spec.name}:{code}:{json.dumps(spec.options, sort_keys=True)}:{spec.view}",
         "tables": {f"{cl:.12g}": _table_of(method, cl) for cl in study.cl} if hasattr(method, "calibration") else {},
     }
 
@@ -499,22 +535,35 @@ def _differing(where: str, stored: Mapping[str, Any], wanted: Mapping[str, Any])
     )
 
 
-def _holds_repository(path: Path) -> bool:
+def holds_repository(path: Path) -> bool:
+    """Tell whether a folder is an Icechunk repository."""
     return path.is_dir() and bool(icechunk.Repository.exists(icechunk.local_filesystem_storage(str(path))))
 
 
 def _existing(store: str | Path, name: str) -> icechunk.Repository:
     path = Path(store) / name
-    if not _holds_repository(path):
+    if not holds_repository(path):
         known = ", ".join(stored_studies(store)) or "none"
         raise StoreError(f"{path}: no such study in the store; stored are: {known}. `covsvc run` makes one")
+    return open_repository(path)
+
+
+def open_repository(path: Path) -> icechunk.Repository:
+    """Return the repository in a folder.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be opened.
+    """
     try:
         return icechunk.Repository.open(icechunk.local_filesystem_storage(str(path)))
     except icechunk.IcechunkError as error:
         raise StoreError(f"{path}: cannot be opened: {error}") from None
 
 
-def _create(path: Path) -> icechunk.Repository:
+def create_repository(path: Path) -> icechunk.Repository:
+    """Return a new repository in an empty folder."""
     storage = icechunk.local_filesystem_storage(str(path))
     try:
         try:
@@ -526,8 +575,8 @@ def _create(path: Path) -> icechunk.Repository:
 
 
 @contextmanager
-def locked(path: Path, held: str = "another driver has this study") -> Iterator[None]:
-    """Hold a lock, or say who holds it.
+def locked(path: Path, held: str = "another driver has this study", patience: float = 1.0) -> Iterator[None]:
+    """Hold a lock, or say who holds it after `patience` seconds.
 
     Raises
     ------
@@ -539,12 +588,13 @@ def locked(path: Path, held: str = "another driver has this study") -> Iterator[
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}; choose a folder that can be written") from None
     with file:
-        for attempt in range(10):
+        attempts = max(1, round(10 * patience))
+        for attempt in range(attempts):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if attempt < 9:  # `status` may look just now
+                if attempt < attempts - 1:  # `status` may look just now
                     time.sleep(0.1)
                     continue
                 file.seek(0)

@@ -67,6 +67,7 @@ def grid_maps(kinds, cl=(0.9, 0.95), b=(0.0, 1.0, 3.0, 5.5), s_true=S_TRUE, exac
         "n_toys": np.full(shape, N_TOYS),
         "n_covered": covered,
         "coverage": covered / N_TOYS,
+        "coverage_best": covered / N_TOYS,
         "coverage_low": low,
         "coverage_high": high,
         "upper_coverage": found["exact_upper_coverage"],
