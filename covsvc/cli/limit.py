@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -96,7 +96,7 @@ def _data(name: str, what: str) -> Callable[[Callable[..., None]], Callable[...,
 @click.option(
     "--quantity",
     metavar="NAME",
-    help="With --scale, --scan or --events: its name, for example 'B(tau -> mu gamma)'.",
+    help="With --scale, --scan, --events or --workspace: its name, for example 'B(tau -> mu gamma)'.",
 )
 @click.option(
     "--scan",
@@ -109,33 +109,75 @@ def _data(name: str, what: str) -> Callable[[Callable[..., None]], Callable[...,
     "--figure",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="With --scan or --events: the picture, PNG, SVG or PDF; that file's name with .png unless given.",
+    help="With --scan, --events or --workspace: the picture, PNG, SVG or PDF; that file's name with .png unless given.",
 )
 @click.option(
     "--events",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="The positions of events, where the background is unknown: text or CSV, one a line, a header or none.",
+    help="The positions of events: text or CSV, one a line, a header or none. Or, of any dimension, the columns "
+    "signal_density and background_density, both densities at each event.",
 )
 @click.option(
     "--spectrum",
     metavar="FILE|NAME:OPTION=NUMBER,...",
-    help="With --events: the signal's spectrum. A file with the columns position and dN/dE, for a cross section of 1; "
+    help="With --events, where the background is unknown: the signal's spectrum. A file with the columns position and "
+    "dN/dE, for a cross section of 1; "
     "or uniform:low=2,high=60, exponential with scale, gaussian with mean and width, too, each with events=NUMBER, "
     "those of a cross section of 1.",
 )
 @click.option(
     "--background",
     metavar="FILE|NAME:OPTION=NUMBER,...",
-    help="With --events: what is known of the background, its expected events told in the same way.",
+    help="With --spectrum: what is known of the background, its expected events told in the same way.",
+)
+@click.option(
+    "--signal-density",
+    metavar="FILE|NAME:OPTION=NUMBER,...",
+    help="With --events, where the background has a known density: that of the signal. A file with the columns "
+    "position and density, whose integral is 1; or a named one, as for --spectrum, without events.",
+)
+@click.option(
+    "--background-density",
+    metavar="FILE|NAME:OPTION=NUMBER,...",
+    help="With --signal-density: that of the background, told in the same way; how much of it there is is unknown, "
+    "unless --b tells it for the range of the fit.",
 )
 @click.option(
     "--range",
     "within",
     metavar="LOW,HIGH",
-    help="With --events: look at a part of the spectrum; events outside are left out.",
+    help="With --events: look at a part of the spectrum or of the densities; events outside are left out.",
 )
 @click.option("--column", metavar="NAME", help="With --events: the column of the positions, if there are several.")
+@click.option(
+    "--workspace",
+    type=click.Path(dir_okay=False),
+    metavar="FILE.json",
+    help="Counts in bins, with templates and nuisance parameters: a HistFactory workspace in JSON, as pyhf writes it.",
+)
+@click.option(
+    "--observation",
+    metavar="COUNT,...|FILE",
+    help="With --workspace: other counts than it has, bin by bin, channel by channel.",
+)
+@click.option(
+    "--measurement", metavar="NAME", help="With --workspace: which, if it has several; the first unless given."
+)
+@click.option(
+    "--interpolation",
+    type=click.Choice(["smooth", "linear"]),
+    help="With --workspace: between templates, polynomials (codes 4 and 4p) or lines and exponentials (0 and 1); "
+    "smooth unless given.",
+)
+@click.option(
+    "--store",
+    default="coverage-cubes",
+    show_default=True,
+    envvar="COVSVC_STORE",
+    metavar="FOLDER",
+    help="With densities or --workspace: where the calibrations of methods that draw toys once are kept.",
+)
 @AS_JSON
 def limit(
     shape: str | None,
@@ -151,8 +193,15 @@ def limit(
     events: str | None,
     spectrum: str | None,
     background: str | None,
+    signal_density: str | None,
+    background_density: str | None,
     within: str | None,
     column: str | None,
+    workspace: str | None,
+    observation: str | None,
+    measurement: str | None,
+    interpolation: Literal["smooth", "linear"] | None,
+    store: str,
     as_json: bool,
     **data: float | None,
 ) -> None:
@@ -179,31 +228,80 @@ def limit(
       covsvc limit --events events.csv --spectrum spectrum.csv --cl 0.95
       covsvc limit --events e.csv --spectrum exponential:scale=9,low=2,high=60
 
+    \b
+    Positions of events, and the densities of signal and background there; what is
+    known of the background in that range; or both densities told at each event:
+      covsvc limit --events m.csv --background-density uniform:low=5,high=15
+        --signal-density gaussian:mean=10,width=1,low=5,high=15
+      covsvc limit --events m.csv --signal-density s.csv
+        --background-density b.csv --range 5,15 --b 20 --b-error 4 --expected
+      covsvc limit --events densities.csv --cl 0.95
+
+    \b
+    Counts in bins with nuisance parameters; other counts than those of the file:
+      covsvc limit --workspace workspace.json --cl 0.95 --expected
+      covsvc limit --workspace workspace.json --observation 51,48 -m q_mu_tilde
+
     Limits are expected signal events: `< 3.57` an upper limit, `[0.10, 6.42]` a two-sided interval, `empty` if even
     s = 0 is excluded, `no limit` if no signal is; why is said on stderr. Below those on counts stands the
-    significance of a signal, by the equations of Narsky (Nucl. Instrum. Meth. A 450 (2000) 444); beside those on
-    events the interval that decided. Exit code 2: bad input, or a method that was named failed.
+    significance of a signal, by the equations of Narsky (Nucl. Instrum. Meth. A 450 (2000) 444); beside those with a
+    --spectrum the interval that decided; beside those on bins the strength of the signal, and below them what fits
+    best. Events with densities and counts in bins are drawn with their likelihood. Exit code 2: bad input, or a method
+    that was named failed.
     """  # noqa: D301 - click wants the character itself
     given = {key: value for key, value in data.items() if value is not None}
     methods = [parse_method(name) for name in names]
     if s_max is not None and not coverage:
         raise StudyError("--s-max: how far the worst coverage is searched; give --coverage, too")
-    beside = {"spectrum": spectrum, "background": background, "range": within, "column": column}
+    of_events = {
+        "spectrum": spectrum,
+        "background": background,
+        "signal_density": signal_density,
+        "background_density": background_density,
+        "range": within,
+        "column": column,
+    }
+    of_bins = {"observation": observation, "measurement": measurement, "interpolation": interpolation}
+    others = {"coverage": coverage, "expected": expected, "scale": scale, "scan": scan, "shape": shape}
+    if workspace is not None:
+        _refuse_with_workspace(given, {"events": events} | of_events | others)
+        from covsvc.cli.limit_workspace import limit_workspace
+
+        limit_workspace(
+            workspace, observation, measurement, interpolation or "smooth", methods, levels, expected=expected,
+            quantity=quantity, figure=figure, store=store, as_json=as_json,
+        )  # fmt: skip
+        return
+    for name in _given(of_bins):
+        raise StudyError(f"--{name}: belongs to counts in bins; give --workspace, too")
     if events is not None:
+        densities = _densities(events, of_events, others, given)
+        if densities is not None:
+            from covsvc.cli.limit_densities import limit_densities
+
+            known = given | ({"shape": shape or _SHAPE} if given.get("b_error") else {})
+            limit_densities(
+                events, densities or None, _ends(within), column, known, methods, levels, expected=expected,
+                scale=scale, quantity=quantity, figure=figure, store=store, as_json=as_json,
+            )  # fmt: skip
+            return
         from covsvc.cli.limit_events import limit_events
 
-        asked = {"coverage": coverage, "expected": expected, "scale": scale, "scan": scan, "shape": shape}
-        _refuse_with_events([*given], [key for key, value in asked.items() if value is not None and value is not False])
+        _refuse_with_events([*given], _given(others))
         if spectrum is None:
-            raise StudyError("--events: positions are held against the signal's spectrum; give --spectrum, too")
-        limit_events(events, spectrum, background, within, column, methods, levels, quantity, figure, as_json)
+            raise StudyError(
+                "--events: positions are held against the signal's spectrum; give --spectrum, too; or, where the "
+                "background is known, --signal-density and --background-density"
+            )
+        limit_events(events, spectrum, background, _ends(within), column, methods, levels, quantity, figure, as_json)
         return
-    for name, value in beside.items():
-        if value is not None:
-            raise StudyError(f"--{name}: belongs to the positions of events; give --events, too")
+    for name in _given(of_events):
+        raise StudyError(f"--{name.replace('_', '-')}: belongs to the positions of events; give --events, too")
     if scan is None:
         if figure is not None:
-            raise StudyError("--figure: the limit plot is that of a --scan, the picture that of --events")
+            raise StudyError(
+                "--figure: the limit plot is that of a --scan, the picture that of --events or --workspace"
+            )
         if shape is not None and not given.get("b_error"):
             raise StudyError("--shape: that of a background with an error; give --b-error, too")
         reach = (_S_MAX if s_max is None else s_max) if coverage else None
@@ -220,6 +318,21 @@ def limit(
     _scan(scan, methods, levels[0], shape, quantity, drawn, as_json)
 
 
+def _given(options: Mapping[str, Any]) -> list[str]:
+    """Return the options that were given."""
+    return [name for name, value in options.items() if value is not None and value is not False]
+
+
+def _ends(within: str | None) -> tuple[float, float] | None:
+    if within is None:
+        return None
+    try:
+        low, high = (float(end) for end in within.split(","))
+    except ValueError:
+        raise StudyError(f"--range {within}: give both ends as LOW,HIGH, for example 2,60") from None
+    return low, high
+
+
 def _refuse_with_events(data: list[str], asked: list[str]) -> None:
     if data:
         raise StudyError(f"--{data[0].replace('_', '-')}: events are counted in their file; leave it out")
@@ -232,6 +345,52 @@ def _refuse_with_events(data: list[str], asked: list[str]) -> None:
     }
     for name in asked:
         raise StudyError(f"--{name}: {reasons[name]}")
+
+
+def _densities(
+    events: str, of_events: Mapping[str, Any], others: Mapping[str, Any], data: Mapping[str, float]
+) -> tuple[str, str] | tuple[()] | None:
+    """Return what tells the densities of events; nothing where their file does; None where they have none."""
+    from covsvc.density_file import tells_densities
+
+    told = [name for name in _given(of_events) if name.endswith("_density")]
+    if not told and (of_events["spectrum"] is not None or not tells_densities(events)):
+        return None
+    for name in _given(of_events):
+        if name in ("spectrum", "background"):
+            cure = "leave it out, or the densities" if told else "the file tells densities; leave it out"
+            raise StudyError(f"--{name}: belongs to a background of which no density is known; {cure}")
+        if name in ("range", "column") and not told:
+            raise StudyError(f"--{name}: the file tells both densities at each event, and they are read; leave it out")
+    if len(told) == 1:
+        missing = {"signal_density", "background_density"}.difference(told).pop().replace("_", "-")
+        raise StudyError(f"--{told[0].replace('_', '-')}: the likelihood needs both densities; give --{missing}, too")
+    for name in data:
+        if name not in ("b", "b_error"):
+            raise StudyError(f"--{name.replace('_', '-')}: events are counted in their file; leave it out")
+    if "b_error" in data and "b" not in data:
+        raise StudyError("--b-error: is the error of the expected background; give --b, too")
+    reasons = {
+        "coverage": "is known from toys, not enumerated; `covsvc run` with an experiment like gaussian_flat finds it",
+        "scan": "is of counts; give the events of one model, or leave --events out",
+    }
+    for name in _given(others):
+        if name in reasons:
+            raise StudyError(f"--{name}: {reasons[name]}")
+    if others["shape"] is not None and not data.get("b_error"):
+        raise StudyError("--shape: that of a background with an error; give --b-error, too")
+    return (of_events["signal_density"], of_events["background_density"]) if told else ()
+
+
+def _refuse_with_workspace(data: Mapping[str, float], others: Mapping[str, Any]) -> None:
+    told = "the workspace tells counts, templates and nuisance parameters; leave it out"
+    reasons = {
+        "coverage": "is known from toys, not enumerated; `covsvc run` with the experiment binned finds it",
+        "scale": "limits are shown as strengths of the signal, too, which the workspace tells; leave it out",
+        "scan": "is of counts without bins; give a workspace at a time",
+    }
+    for name in (*data, *(each for each in _given(others) if each != "expected")):
+        raise StudyError(f"--{name.replace('_', '-')}: {reasons.get(name, told)}")
 
 
 def _one(

@@ -21,7 +21,7 @@ def limit_events(
     events: str,
     spectrum: str,
     background: str | None,
-    within: str | None,
+    within: tuple[float, float] | None,
     column: str | None,
     methods: list[dict[str, Any]],
     levels: tuple[float, ...],
@@ -36,7 +36,7 @@ def limit_events(
     drawn = Path(figure) if figure is not None else Path(events).with_suffix(".png")
     if drawn.suffix.lower() not in FORMATS:
         raise StudyError(f"--figure {drawn}: a picture of events is written as {', '.join(FORMATS)}")
-    signal = api.read_signal(spectrum, _ends(within))
+    signal = api.read_signal(spectrum, within)
     known = api.read_background(background, signal) if background is not None else None
     seen = api.read_events(events, signal, known, column=column, cut=within is not None)
     shown = quantity or "cross section"
@@ -71,16 +71,6 @@ def limit_events(
         say(f"no picture: {failure}")
     if (failure and figure is not None) or (methods and any(row["status"] == "failed" for row in rows)):
         raise click.exceptions.Exit(_REFUSED)
-
-
-def _ends(within: str | None) -> tuple[float, float] | None:
-    if within is None:
-        return None
-    try:
-        low, high = (float(end) for end in within.split(","))
-    except ValueError:
-        raise StudyError(f"--range {within}: give both ends as LOW,HIGH, for example 2,60") from None
-    return low, high
 
 
 def _sentences(seen: SeenEvents, quantity: str) -> list[str]:
