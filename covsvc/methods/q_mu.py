@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from scipy import special
 
-from covsvc.contracts import Counts, FloatArray, Limits, OnOff, one_sided, too_few_events
+from covsvc.contracts import Binned, Counts, FloatArray, IntArray, Limits, OnOff, one_sided, too_few_events
+from covsvc.kernels.asymptotic_binned import ASIMOV, CLS, TILDE, TILDE_CLS, UNBOUNDED, explain_upper, find_upper
 from covsvc.kernels.profile import asimov_upper, asymptotic_upper
 
 
@@ -27,6 +28,11 @@ class QMu:
     s = 0 is excluded. The Asimov set of off counts has the background that is fitted to the data at s = 0: on source
     b = (n_on + n_off) / (1 + tau), off source tau b.
 
+    Of counts in bins, the signal is the strength of the templates times the events they expect, all nuisance parameters
+    are profiled, and the Asimov set has those of the fit to the data at s = 0, its measurements of them included. The
+    best strength may be negative as far as all yields are positive. Fails where a fit does not converge; unbounded
+    where nothing is excluded up to 1e9 events, as where the nuisance parameters can undo any signal.
+
     References
     ----------
     .. [1] G. Cowan, K. Cranmer, E. Gross and O. Vitells, Eur. Phys. J. C 71 (2011) 1554, Eq. 14, Section 3.6.
@@ -36,7 +42,7 @@ class QMu:
     procedure: Literal["cls", "clsb"] = "cls"
     """``"cls"``: the p-value of s + b over that of b; ``"clsb"``: the p-value of s + b."""
 
-    reads: ClassVar = (Counts, OnOff)
+    reads: ClassVar = (Counts, OnOff, Binned)
     sided: ClassVar = "upper"
     promises: ClassVar = "asymptotic"
     _tilde: ClassVar = False
@@ -45,22 +51,24 @@ class QMu:
         if self.procedure not in ("cls", "clsb"):
             raise ValueError(f"procedure = {self.procedure!r}: must be cls or clsb")
 
-    def limits(self, observed: Counts | OnOff, cl: float) -> Limits:
+    def limits(self, observed: Counts | OnOff | Binned, cl: float) -> Limits:
         """Return the limits of each observation, expected signal events."""
+        if isinstance(observed, Binned):
+            return one_sided(self._binned(observed, cl)[0])
         alpha = 1.0 - cl
         n, off, tau = _numbers(observed)
         return one_sided(asymptotic_upper(n, off, tau, alpha, _quantile(alpha), self._tilde, self.procedure == "cls"))
 
-    def asimov(self, observed: Counts | OnOff, cl: float, n_sigma: float) -> FloatArray:
+    def asimov(self, observed: Counts | OnOff | Binned, cl: float, n_sigma: float) -> FloatArray:
         """Return the limits expected without signal, `n_sigma` standard deviations above their median.
 
         The limit s has sqrt q_A(s) = n_sigma + Phi^-1(1 - (1-cl) Phi(n_sigma)) for CLs, n_sigma + Phi^-1(cl) without,
         and is 0 where that is negative. Of the observation only the background is used: the known one, or the one
-        that is fitted at s = 0.
+        that is fitted at s = 0. NaN where a fit fails.
 
         Parameters
         ----------
-        observed : Counts or OnOff
+        observed : Counts, OnOff or Binned
             Observations, shape (toy,).
         cl : float
             Confidence level.
@@ -76,17 +84,26 @@ class QMu:
         ----------
         .. [1] G. Cowan, K. Cranmer, E. Gross and O. Vitells, Eur. Phys. J. C 71 (2011) 1554, Section 4.3.
         """
-        n, off, tau = _numbers(observed)
         if self.procedure == "cls":
             quantile = -float(special.ndtri_exp(math.log(1.0 - cl) + special.log_ndtr(n_sigma)))
         else:
             quantile = _quantile(1.0 - cl)
-        expected: FloatArray = asimov_upper(n, off, tau, max(quantile + n_sigma, 0.0))
+        z = max(quantile + n_sigma, 0.0)
+        if isinstance(observed, Binned):
+            return find_upper(observed.model, observed.counts, observed.auxiliary, ASIMOV, z, cl)[0]
+        expected: FloatArray = asimov_upper(*_numbers(observed), z)
         return expected
 
-    def explain(self, observed: Counts | OnOff, cl: float) -> list[str]:
+    def explain(self, observed: Counts | OnOff | Binned, cl: float) -> list[str]:
         """Return why each observation has no limit, in words, empty where it has one."""
+        if isinstance(observed, Binned):
+            return explain_upper(*self._binned(observed, cl))
         return too_few_events(observed, self.limits(observed, cl))
+
+    def _binned(self, observed: Binned, cl: float) -> tuple[FloatArray, IntArray]:
+        kinds = (TILDE_CLS, TILDE) if self._tilde else (CLS, UNBOUNDED)
+        kind = kinds[self.procedure == "clsb"]
+        return find_upper(observed.model, observed.counts, observed.auxiliary, kind, _quantile(1.0 - cl), cl)
 
 
 @dataclass(frozen=True)
@@ -105,6 +122,9 @@ class QMuTilde(QMu):
     1 - cl. With few off counts and small tau the p-value may rise with s before it falls: the largest s whose
     p-value is 1 - cl is given. CLs always falls. The Asimov set of off counts has the background that is fitted to
     the data at s = 0: on source b = (n_on + n_off) / (1 + tau), off source tau b.
+
+    Counts in bins are treated as `QMu` says, but for the best strength, which is >= 0. With procedure ``"clsb"`` and a
+    best strength of 0, the limit is searched downwards by halving the signal, to 1/4000 of where it begins.
 
     References
     ----------
