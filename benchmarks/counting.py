@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--cluster", action="store_true", help="run the whole study on a local cluster, too")
     arguments = parser.parse_args()
     study = api.load_study(STUDY)
-    run_kernels()
+    run_kernels(study)
     for toys in (1_000_000, 100_000):
         for b, s_true in ((0.0, 3.0), (3.0, 3.0), (6.5, 12.0)):
             compare_sweep(study, b, s_true, toys, arguments.pairs)

@@ -456,7 +456,7 @@ def run(
 
         tasks, toys, exact = _work(study, missing, task_toys)
         if tasks or exact:
-            with connect(cluster, n_workers) as client:
+            with connect(cluster, n_workers, study) as client:
                 try:
                     needs = needs_of(rows(study, missing, task_toys))
                     calibrations = _calibrate(needs, store, client, progress)
@@ -524,11 +524,11 @@ def plan(
     -------
     dict
         cells, columns, toys_per_cell, tasks, toys, exact_rows and calibrations that are missing; enumerable;
-        new_columns, whose toys are drawn again; seconds (expected, on `n_workers`), memory_mb of the driver and of a worker,
-        smallest_deficit by cl.
+        new_columns, whose toys are drawn again; seconds (expected, on `n_workers`), memory_mb of the driver and of a
+        worker, smallest_deficit by cl.
     """
     left = remainder(study, store, task_toys=task_toys)
-    run_kernels()
+    run_kernels(study)
     cost = cost_at(study, study.b[-1])
     keys = _missing_calibrations(study, store, task_toys or _task_toys(study)) if left.tasks else []
     each_takes = float(np.mean([*cost.calibrations.values()])) if cost.calibrations else 0.0

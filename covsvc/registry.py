@@ -55,10 +55,14 @@ def find(kind: str, name: str) -> Any:
     UnknownName
         If there is none; the message holds the installed names.
     """
+    return _entry(kind, name).load()
+
+
+def _entry(kind: str, name: str) -> EntryPoint:
     known = installed(kind)
     if name not in known:
         raise UnknownName.of(kind.removesuffix("s"), name, known)
-    return known[name].load()
+    return known[name]
 
 
 def method(name: str, options: Mapping[str, Any] | None = None) -> LimitMethod:
@@ -85,6 +89,11 @@ def experiment(name: str, options: Mapping[str, Any] | None = None) -> Experimen
         If it has no such option, or refuses a value.
     """
     return cast("Experiment", _build("experiments", name, options or {}))
+
+
+def is_ours(kind: str, name: str) -> bool:
+    """Tell whether a method or an experiment comes with covsvc."""
+    return _entry(kind, name).value.startswith("covsvc.")
 
 
 def view_for(reads: tuple[type, ...], gives: tuple[type, ...]) -> int | None:

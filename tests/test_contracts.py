@@ -132,6 +132,12 @@ DATA = {
     "binned": {"counts": [6, 9]},
 }
 
+# what is told of the background beside them
+MORE_DATA = {"known": {"b": 1.5}, "estimated": {"b": 1.5}}
+
+# what an experiment cannot do without
+NEEDED = {"binned": {"signal": [2.0, 4.0], "backgrounds": {"background": [6.0, 3.0]}, "uncorrelated": [1.0, 1.0]}}
+
 # options of experiments worth the same tests
 EXPERIMENT_VARIANTS = [
     ("counting", {"relative_b_error": 0.3}),
@@ -140,6 +146,9 @@ EXPERIMENT_VARIANTS = [
     ("counting", {"relative_b_error": 0.3, "shape": "truncated_gaussian"}),
     ("on_off", {"tau": 7.5, "shape": "truncated_gaussian"}),
     ("spectrum", {"background_per_signal": 1.0, "background_edges": [0, 0.1, 0.4], "background_weights": [3, 1]}),
+    ("binned", NEEDED["binned"] | {"nuisances": {"slope": {"impacts": {"background": [0.1, -0.1]}}}}),
+    ("cleo", {"b_is": "estimated", "relative_b_error": 0.3}),
+    ("gaussian_flat", {"b_is": "known"}),
     ("spectrum", {"known_b": 2.5, "known_edges": [0, 0.3, 1], "known_weights": [1, 2]}),
 ]
 
@@ -151,14 +160,14 @@ VARIANTS = [
     ("q_mu_tilde", {"procedure": "clsb"}),
     ("sampling_distribution", {"procedure": "clsb", "p_value": "inclusive", "statistic": "q_mu"}),
     ("sampling_distribution", {"n_toys": 500}),
+    ("sampling_distribution", {"n_toys": 500, "nuisances": "nominal"}),
+    ("sampling_distribution", {"n_toys": 200, "statistic": "t_mu_tilde", "procedure": "clsb"}),
+    ("sampling_distribution", {"n_toys": 200, "nuisances": "nominal", "procedure": "clsb", "power_constrained": True}),
     ("bayes_uncertain_background", {"prior": "jeffreys"}),
     ("optimum_interval", {"crossing": "first"}),
     ("p_max", {"crossing": "first"}),
     ("fixed_interval_n", {"n": 2}),
 ]
-
-# what an experiment cannot do without
-NEEDED = {"binned": {"signal": [2.0, 4.0], "backgrounds": {"background": [6.0, 3.0]}, "uncorrelated": [1.0, 1.0]}}
 
 # methods that draw toys of their own, with few of them
 QUICK = {
@@ -178,10 +187,16 @@ TABLED_LEVELS = [0.90, 0.95, 0.99]
 
 METHODS = {entry.name: entry for entry in entry_points(group="covsvc.methods")}
 EXPERIMENTS = {entry.name: entry for entry in entry_points(group="covsvc.experiments")}
+
+
+def build(name, options):
+    return METHODS[name].load()(**options)
+
+
 READERS = [
     (name, options or QUICK.get((name, read), {}), kind)
     for name, options in [*((name, {}) for name in sorted(METHODS)), *VARIANTS]
-    for read in METHODS[name].load().reads
+    for read in build(name, options).reads
     for kind in (read, *OTHER_FORMS.get(read, ()))
 ]
 SOURCES = [*((name, NEEDED.get(name, {})) for name in sorted(EXPERIMENTS)), *EXPERIMENT_VARIANTS]
@@ -205,10 +220,6 @@ every_method = over_methods(READERS)
 every_method_on_counts = over_methods([reader for reader in READERS if reader[2] is Counts])
 every_experiment = over_experiments(SOURCES)
 every_enumerable_experiment = over_experiments([source for source in SOURCES if is_enumerable(*source)])
-
-
-def build(name, options):
-    return METHODS[name].load()(**options)
 
 
 def observations(kind):
@@ -437,11 +448,12 @@ def test_combinations_of_counts_run_through_the_last_one_fastest():
 def test_real_data_come_as_the_views_it_gives(name, options):
     assert name in DATA, "add real data of this experiment to DATA"
     experiment = build_experiment(name, options)
-    views = experiment.observe(DATA[name])
+    data = DATA[name] | MORE_DATA.get(options.get("b_is"), {})
+    views = experiment.observe(data)
     assert tuple(type(view) for view in views) == experiment.gives
     assert all(len(view) == 1 for view in views)
-    assert experiment.background(DATA[name]) >= 0
-    assert experiment.background(DATA[name], no_signal=True) >= 0
+    assert experiment.background(data) >= 0
+    assert experiment.background(data, no_signal=True) >= 0
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ from typing import Any
 from covsvc import registry
 from covsvc.engine.warm_up import WarmUp, run_kernels
 from covsvc.errors import ClusterError
+from covsvc.study import Study
 
 _PATIENCE = 30
 """Seconds in which a scheduler has to find a worker."""
 
 
 @contextmanager
-def connect(cluster: Any, n_workers: int | None = None) -> Iterator[Any]:
+def connect(cluster: Any, n_workers: int | None = None, study: Study | None = None) -> Iterator[Any]:
     """Yield a Dask client, or None where there is no cluster.
 
     Parameters
@@ -25,6 +26,8 @@ def connect(cluster: Any, n_workers: int | None = None) -> Iterator[Any]:
         (``"tcp://host:8786"``) or the name of an installed cluster (``"local"``).
     n_workers : int, optional
         Workers to start, where the cluster is started here.
+    study : Study, optional
+        What is to be done: its kernels are compiled, or read from their cache, before the work begins.
 
     Raises
     ------
@@ -34,12 +37,13 @@ def connect(cluster: Any, n_workers: int | None = None) -> Iterator[Any]:
         If no cluster has this name.
     """
     if cluster is None:
-        run_kernels()
+        if study is not None:
+            run_kernels(study)
         yield None
     elif not isinstance(cluster, str):
         if not hasattr(cluster, "submit"):
             raise ClusterError(f"{cluster!r}: no Dask client, no address and no name of a cluster")
-        _warm_up(cluster)
+        _warm_up(cluster, study)
         yield cluster
     elif "://" in cluster:
         from distributed import Client
@@ -51,19 +55,20 @@ def connect(cluster: Any, n_workers: int | None = None) -> Iterator[Any]:
                 f"{cluster}: no scheduler answers there ({error}); start one with `dask scheduler`"
             ) from None
         with client:
-            _warm_up(client)
+            _warm_up(client, study)
             yield client
     else:
         with registry.find("clusters", cluster)(n_workers) as client:
-            _warm_up(client)
+            _warm_up(client, study)
             yield client
 
 
-def _warm_up(client: Any) -> None:
-    """Wait for a worker, and have the kernels compiled, or read from their cache, before the work begins."""
+def _warm_up(client: Any, study: Study | None) -> None:
+    """Wait for a worker, and have it warm up."""
     try:
         client.wait_for_workers(1, timeout=_PATIENCE)
     except TimeoutError:
         address = client.scheduler.address
         raise ClusterError(f"{address}: no worker joined within {_PATIENCE} s; start one with `dask worker`") from None
-    client.register_plugin(WarmUp())
+    if study is not None:
+        client.register_plugin(WarmUp(study))
