@@ -255,7 +255,7 @@ class Ledger:
         """Record the standard errors of coverage that the calibrations of columns leave, by label and cl."""
         methods: dict[str, Any] = copy.deepcopy(self._root.attrs["methods"])
         for (label, cl), error in errors.items():
-            held = methods[label].setdefault("calibrations", {})
+            held = methods[label]["calibrations"]
             held[f"{cl:.12g}"] = max(error, held.get(f"{cl:.12g}", 0.0))
         self._describe({"methods": methods})
 
@@ -500,6 +500,7 @@ def _described(spec: Any, study: Study) -> dict[str, Any]:
         "promises": spec.promise_on(experiment),
         "fingerprint": f"{spec.name}:{code}:{json.dumps(spec.options, sort_keys=True)}:{spec.view}",
         "tables": {f"{cl:.12g}": _table_of(method, cl) for cl in study.cl} if hasattr(method, "calibration") else {},
+        "calibrations": {},
     }
 
 
