@@ -31,7 +31,6 @@ from covsvc.contracts import (
     Sideband,
     Status,
     calibrated,
-    one_sided,
     uncertain,
 )
 from covsvc.data_file import Point, read_scan
@@ -45,7 +44,7 @@ from covsvc.engine.expected import N_SIGMA, asimov_of, expect, expect_there, exp
 from covsvc.engine.likelihood_scan import fit_of_bins, scan_bins, scan_events
 from covsvc.engine.likeness import likenesses
 from covsvc.engine.narsky import is_tau_mu_gamma, toy_model
-from covsvc.engine.observation import Build, coverage_of, draw_curves, set_limit
+from covsvc.engine.observation import Build, build_and_set, coverage_of, draw_curves
 from covsvc.engine.observation import observe as _observe
 from covsvc.engine.statistics import statistics_of
 from covsvc.engine.warm_up import run_kernels
@@ -1373,11 +1372,12 @@ def limits_on_view(
             names = ", ".join(each.__name__ for each in reads)
             raise StudyError(f"{spec.label} reads {names} but not {type(observed).__name__}")
     levels_asked = [confidence_level(level) for level in cl]
+    build = _builder(store, tell)
     rows_found = []
     for spec in specs:
         for level in levels_asked:
             column = Column(spec, level)
-            method, limit, reason = _set(column, observed, store, tell)
+            method, limit, reason = build_and_set(column, observed, build)
             row = {
                 "limit_method": spec.label,
                 "cl": level,
@@ -1390,20 +1390,6 @@ def limits_on_view(
             }
             rows_found.append(row | (_expected_there(column, method, observed) if expected else {}))
     return rows_found
-
-
-def _set(
-    column: Column, observed: ModelledEvents | Binned, store: str | Path, tell: Callable[[str], None] | None
-) -> tuple[LimitMethod, Limits, str]:
-    """Return the method of a column, calibrated where that is needed, its limit, and why there is none."""
-    method = column.spec.build()
-    try:
-        method = _builder(store, tell)(column, observed)
-    except StoreError:
-        raise
-    except Exception as error:  # a method may raise anything
-        return method, one_sided(np.array([np.nan])), f"its calibration failed: {type(error).__name__}: {error}"
-    return method, *set_limit(method, observed, column.cl)
 
 
 def _expected_there(column: Column, method: LimitMethod, observed: ModelledEvents | Binned) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -108,6 +108,10 @@ class BinnedModel:
         for effect in self.effects:
             _check_effect(self, effect)
         _check_pairs(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields: arrays from another process may be read-only, another type to compiled functions."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @property
     def n_bins(self) -> int:

@@ -187,7 +187,7 @@ def plan(file: str, store: str, workers: int, as_json: bool) -> None:
             "smallest deficit": f"{deficits}: what toys alone show of under-coverage, with 80 % power",
         }
         if each["calibrations"]:
-            lines["calibrations"] = f"{each['calibrations']:,} are made first, from toys of the methods' own, and kept"
+            lines["calibrations"] = f"{each['calibrations']:,} to be made first, from the methods' own toys"
         if each["new_columns"]:
             lines["new columns"] = f"{', '.join(each['new_columns'])}: the toys of every cell are drawn again for them"
         if not (each["tasks"] or each["exact_rows"]):

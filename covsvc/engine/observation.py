@@ -11,6 +11,7 @@ import xarray as xr
 from covsvc.contracts import Counts, Experiment, LimitMethod, Limits, Sideband, Status, one_sided, uncertain
 from covsvc.engine.exact import Coverage
 from covsvc.engine.work import Table, Tables, enumerable, limits_of, make_tables, tables_of
+from covsvc.errors import StoreError
 from covsvc.study import HIGHEST, Column, Row, Study, rounded
 
 Build = Callable[[Column, Any], LimitMethod]
@@ -55,8 +56,7 @@ def observe(
     found = []
     for column in study.columns:
         view = column.spec.view_of(experiment)
-        method = build(column, views[view])
-        limit, reason = set_limit(method, views[view], column.cl)
+        method, limit, reason = build_and_set(column, views[view], build)
         told = {
             "limit_method": column.key[0],
             "cl": column.cl,
@@ -75,6 +75,24 @@ def observe(
             told |= _coverage_there(study, column, told["upper"], views[view]) | _worst_of_grid(maps, column)
         found.append(told)
     return found
+
+
+def build_and_set(column: Column, observed: Any, build: Build = build) -> tuple[LimitMethod, Limits, str]:
+    """Return the method of a column, calibrated where that is needed, its limit on one observation, and why none.
+
+    Raises
+    ------
+    StoreError
+        If the calibrations cannot be read.
+    """
+    try:
+        method = build(column, observed)
+    except StoreError:
+        raise
+    except Exception as error:  # a method may raise anything
+        reason = f"its calibration failed: {type(error).__name__}: {error}"
+        return column.spec.build(), one_sided(np.array([np.nan])), reason
+    return method, *set_limit(method, observed, column.cl)
 
 
 def set_limit(method: LimitMethod, observed: Any, cl: float) -> tuple[Limits, str]:

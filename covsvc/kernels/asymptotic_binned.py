@@ -77,16 +77,9 @@ def _height(
         y = 0.5 * (q + q_A) / a if a > 0.0 else math.inf
     if kind == TILDE:
         return y
-    if a == 0.0:
+    if a == 0.0 or y == math.inf:
         return 0.0  # just as probable without signal
     return math.sqrt(max(-2.0 * tail_ratio(y - a, a)[0], 0.0))
-
-
-@njit(cache=True)
-def _raise(target: float, mu: float, low: float, height: float, far: float) -> float:
-    """Return where a height that is proportional to the distance from `low` is somewhat above its target."""
-    factor = 1.05 * target / height if height > 0.0 else 4.0
-    return min(low + (mu - low) * min(max(factor, 1.2), 4.0), far)
 
 
 @njit(cache=True)
@@ -117,8 +110,8 @@ def _root(
         else:
             left = mu
         if right == math.inf:
-            # about proportional to the distance from `low`
-            factor = 1.05 * target / height if height > 0.0 else 4.0
+            # about proportional to the distance from `low`, or hardly rising any more
+            factor = 1.05 * target / height if height > 0.0 and trial < 8 else 4.0
             following = min(low + (mu - low) * min(max(factor, 1.2), 4.0), far)
         else:
             run, rise = (mu - last_mu, height - last_height) if last_mu == last_mu else (mu - low, height)
@@ -152,7 +145,7 @@ def _lowered(
     """
     mu = right
     for _ in range(_HALVINGS):
-        height = _height(m, data, asimov, best, mu, TILDE, work)
+        height = _height(m, data, asimov, best, mu, np.int64(TILDE), work)
         if height != height:
             return math.nan, work.state[0]
         if height < target:
@@ -204,7 +197,8 @@ def _upper(
     if z == 0.0 and kind not in (CLS, TILDE_CLS):
         return (low if mu_hat > 0.0 or kind in (BOUNDED, ASIMOV) else -1.0), 0
     if kind == TILDE and mu_hat <= 0.0:
-        low, reason = _root(m, data, asimov, best, low, step, z, ASIMOV, far, work)
+        # a constant kind would be a type of its own, for which all is compiled once more
+        low, reason = _root(m, data, asimov, best, low, step, z, np.int64(ASIMOV), far, work)
         if reason != 0 or low == math.inf:
             return low, reason
         low, reason = _lowered(m, data, asimov, best, low, z, work)
@@ -277,9 +271,9 @@ def find_upper(
     signal = np.array([row for row, is_signal in zip(model.nominal, model.signal, strict=True) if is_signal]).sum(
         axis=0
     )
-    upper, reason = upper_strengths(
-        model.compiled, counts.astype(np.float64), auxiliary, signal, kind, z, math.log1p(-cl)
-    )
+    # arrays of one kind, writable and in C order: for each other the kernels would be compiled anew
+    n, aux = (np.array(each, np.float64, order="C") for each in (counts, auxiliary))
+    upper, reason = upper_strengths(model.compiled, n, aux, signal, kind, z, math.log1p(-cl))
     return upper * model.signal_events, reason
 
 

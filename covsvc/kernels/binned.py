@@ -492,10 +492,9 @@ def _direction(m: Compiled, w: Work, n: FloatArray, barrier: float) -> float:
             return math.inf
     replaced = False
     while True:
-        if not _decompose(w, replaced):
+        while not _decompose(w, replaced):
             replaced = True
             _expect(m, w, n, barrier)
-            _decompose(w, replaced)
         if not _solve(w):
             break
     total = 0.0
@@ -710,7 +709,8 @@ def _minimise(m: Compiled, w: Work, n: FloatArray, aux: FloatArray, careful: boo
             if replaced and w.parameters[_X, len(aux)] < 0.0:
                 return _NEGATIVE  # expected curvatures grow where a bin without events gets empty, and feign a minimum
             if w.parameters[_STATE, len(aux)] == _FLAT:
-                return _UNIDENTIFIED
+                # without curvature of its own the signal is bounded by the yields alone
+                return _UNIDENTIFIED if w.parameters[_HESSIAN + len(aux), len(aux)] > 0.0 else _NEGATIVE
             _advance(w, 1.0)
             return _GOOD
         share = _reach(w) if careful else 1.0
@@ -870,16 +870,18 @@ def fit_toy(
     ok : bool
         Whether mu and the value are the solution; else they are NaN.
     """
-    reason = _begin(m, work, n, mu, lowest, theta)
-    if reason == -1:
-        work.state[0] = _GOOD
-        return mu, math.inf, True
-    if reason == _GOOD:
-        reason = _minimise(m, work, n, aux, False)
-    if reason in (_NOT_CONVERGED, _UNIDENTIFIED):
-        start_at(m, aux, theta)
-        _begin(m, work, n, mu, lowest, theta)
-        reason = _minimise(m, work, n, aux, True)
+    reason = _GOOD
+    for attempt in range(2):
+        if attempt > 0:
+            start_at(m, aux, theta)
+        reason = _begin(m, work, n, mu, lowest, theta)
+        if reason == -1:
+            work.state[0] = _GOOD
+            return mu, math.inf, True
+        if reason == _GOOD:
+            reason = _minimise(m, work, n, aux, attempt > 0)
+        if reason != _NOT_CONVERGED and reason != _UNIDENTIFIED:
+            break
     if reason == _NEGATIVE:
         start_at(m, aux, theta)
         reason = _begin(m, work, n, mu, lowest, theta)
@@ -954,8 +956,7 @@ def fit(model: Any, counts: ArrayLike, auxiliary: ArrayLike, lowest: float = 0.0
     lowest : float
         Of the signal strength: 0, or -inf, where it may be as low as leaves all yields positive.
     """
-    n = np.ascontiguousarray(counts, np.float64)
-    return _fit(model, n, auxiliary, np.full(len(n), np.nan), lowest)
+    return _fit(model, counts, auxiliary, np.nan, lowest)
 
 
 def fit_at(model: Any, counts: ArrayLike, auxiliary: ArrayLike, mu: ArrayLike) -> Fit:
@@ -968,13 +969,14 @@ def fit_at(model: Any, counts: ArrayLike, auxiliary: ArrayLike, mu: ArrayLike) -
     auxiliary : array_like of float, shape (toy, parameter)
     mu : float or array_like of float, shape (toy,)
     """
-    n = np.ascontiguousarray(counts, np.float64)
-    return _fit(model, n, auxiliary, np.ascontiguousarray(np.broadcast_to(mu, len(n)), np.float64), 0.0)
+    return _fit(model, counts, auxiliary, mu, 0.0)
 
 
-def _fit(model: Any, n: FloatArray, auxiliary: ArrayLike, mu: FloatArray, lowest: float) -> Fit:
-    measured = np.ascontiguousarray(auxiliary, np.float64)
-    found, theta, value, reason = _fit_all(model.compiled, n, measured, mu, lowest)
+def _fit(model: Any, counts: ArrayLike, auxiliary: ArrayLike, mu: ArrayLike, lowest: float) -> Fit:
+    # arrays of one kind, writable and in C order: for each other the kernels would be compiled anew
+    n, measured = (np.array(each, np.float64, order="C") for each in (counts, auxiliary))
+    held = np.array(np.broadcast_to(mu, len(n)), np.float64)
+    found, theta, value, reason = _fit_all(model.compiled, n, measured, held, float(lowest))
     return Fit(found, theta, value, reason == _GOOD, reason)
 
 

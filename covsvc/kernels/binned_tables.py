@@ -331,11 +331,9 @@ def tabled_limits(
     if not len(tables["s"]) or least == math.inf:
         reason[:] = LOW_POWER if len(tables["s"]) else NO_TABLE
         return ends[:, 0], ends[:, 1], ends[:, 2], reason
+    # arrays of one kind, writable and in C order: for each other the kernels would be compiled anew
     table = _Table(
-        np.ascontiguousarray(tables["s"]),
-        np.ascontiguousarray(tables["starts"]),
-        np.ascontiguousarray(tables["signal"]),
-        np.ascontiguousarray(tables["background"]),
+        *(np.array(tables[name], order="C") for name in ("s", "starts", "signal", "background")),
         rule.two_sided,
         rule.lowest,
         rule.cls,
@@ -344,7 +342,8 @@ def tabled_limits(
         1.0 - cl,
         model.signal_events,
     )
-    _limits(model.compiled, counts.astype(np.float64), np.ascontiguousarray(auxiliary), table, ends, reason)
+    n, aux = (np.array(each, np.float64, order="C") for each in (counts, auxiliary))
+    _limits(model.compiled, n, aux, table, ends, reason)
     if rule.constrained:
         ends[(reason == 0) & (ends[:, 1] < least), 1:] = least, error
     return ends[:, 0], ends[:, 1], ends[:, 2], reason
