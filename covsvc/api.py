@@ -454,6 +454,7 @@ def run(
             return ledger.missing(b, retry_failed=retry_failed)
 
         tasks, toys, exact = _work(study, missing, task_toys)
+        cells = len({(task.b, s) for row in rows(study, missing, task_toys) for task in row.tasks for s in task.s_true})
         if tasks or exact:
             with connect(cluster, n_workers, study) as client:
                 try:
@@ -461,7 +462,7 @@ def run(
                     calibrations = _calibrate(needs, store, client, progress)
                     ledger.note_calibrations(_errors(needs, calibrations))
                     todo = rows(study, missing, task_toys)
-                    _carry_out(todo, client, ledger, progress, study, toys, calibrations)
+                    _carry_out(todo, client, ledger, progress, study, toys, cells, calibrations)
                 except KeyboardInterrupt:
                     ledger.commit()  # before the cluster takes its time to close
                     raise
@@ -595,13 +596,21 @@ def _builder(store: str | Path, tell: Callable[[str], None] | None = None) -> Bu
     """Return what builds the method of a column for an observation, its calibration from the store or put there."""
     at_hand: dict[str, Any] = {}
 
+    def _found(key: str) -> Calibration | None:
+        try:
+            return find_calibration(store, key)
+        except StoreError as error:
+            if tell is not None:
+                tell(str(error))
+            return None
+
     def build(column: Column, observed: Any) -> LimitMethod:
         method = column.spec.build()
         known = getattr(observed, "model", None)
         if type(observed) not in getattr(method, "calibrates", ()) or known is None:
             return method
         key = key_of(column, known)
-        held = at_hand[key] = at_hand.get(key) or find_calibration(store, key)
+        held = at_hand.get(key) or _found(key)
         if held is None:
             if tell is not None:
                 tell(f"{column.key[0]} at {column.cl:g}: draws the toys of its calibration, once for this analysis")
@@ -613,7 +622,7 @@ def _builder(store: str | Path, tell: Callable[[str], None] | None = None) -> Bu
             except StoreError as error:
                 if tell is not None:
                     tell(f"the calibration is not kept: {error}")
-            at_hand[key] = held
+        at_hand[key] = held
         return calibrated(method, held)
 
     return build
@@ -982,6 +991,7 @@ def _carry_out(
     progress: Callable[[Progress], None] | None,
     study: Study,
     toys: int,
+    cells: int,
     calibrations: Calibrations,
 ) -> None:
     begun = time.monotonic()
@@ -989,9 +999,8 @@ def _carry_out(
 
     def tell() -> None:
         if progress is not None:
-            cells = toys / study.n_toys
             done = cells * drawn / toys if toys else cells
-            progress(Progress(done, round(cells), drawn, toys, time.monotonic() - begun))
+            progress(Progress(done, cells, drawn, toys, time.monotonic() - begun))
 
     tell()
     for learnt in execute(todo, client, calibrations):

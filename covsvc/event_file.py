@@ -327,7 +327,8 @@ def _read_table(path: str | Path, what: str) -> Table:
                 "where it jumps, give two positions close to each other"
             )
         if value < 0:
-            raise ObservationError(f"{path}:{number}: {names[1]} = {value:g}: expected events are not negative")
+            told = f"a {what} is" if "density" in what else "expected events are"
+            raise ObservationError(f"{path}:{number}: {names[1]} = {value:g}: {told} not negative")
     with np.errstate(over="ignore"):
         found = Table.of(nodes, values, names[0] if names[0] != POSITION else "")
     if not (math.isfinite(found.total) and math.isfinite(found.high - found.low)):

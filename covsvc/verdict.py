@@ -76,8 +76,16 @@ def judge(maps: xr.Dataset) -> Verdict:
     methods = json.loads(maps.attrs["methods"])
     promising = [methods[label]["promises"] == "at_least" for label in maps["limit_method"].values.tolist()]
     by_toys = _rejected_by_toys(maps, np.array(promising), _least(maps, methods))
+    lost = _lost_blocks(maps)
     findings = tuple(
-        _find(maps.sel(limit_method=label, cl=cl), label, cl, methods[label], by_toys[row, column])
+        _find(
+            maps.sel(limit_method=label, cl=cl),
+            label,
+            cl,
+            methods[label],
+            by_toys[row, column],
+            lost.get((label, cl), ""),
+        )
         for row, label in enumerate(maps["limit_method"].values.tolist())
         for column, cl in enumerate(maps["cl"].values.tolist())
         if _has_data(maps.isel(limit_method=row, cl=column))
@@ -183,11 +191,26 @@ def _rejected_by_toys(maps: xr.Dataset, promising: NDArray[np.bool_], least: NDA
     return np.asarray(rejected.any(axis=(2, 3)))
 
 
-def _find(maps: xr.Dataset, label: str, cl: float, method: dict[str, Any], rejected: bool) -> Finding:
+def _lost_blocks(maps: xr.Dataset) -> dict[tuple[str, float], str]:
+    """Return why blocks failed of the columns of which some did, by label and cl."""
+    cells = {name: set(maps[name].values.tolist()) for name in ("limit_method", "cl", "b", "s_true")}
+    told = json.loads(maps.attrs.get("failures", "[]"))
+    return {
+        (each["limit_method"], each["cl"]): each["reason"]
+        for each in told
+        if all(each[name] in values for name, values in cells.items())
+    }
+
+
+def _find(maps: xr.Dataset, label: str, cl: float, method: dict[str, Any], rejected: bool, lost: str) -> Finding:
     coverage, s_true, b, exact = _worst(maps)
     known = "smallest exact coverage" if exact else "smallest coverage of toys"
     where = f"{known} {coverage:.5f} at s_true = {s_true:.6g}, b = {b:g}"
-    if method["promises"] != "at_least":
+    if not exact and (failed := float(maps["p_failed"].sel(s_true=s_true, b=b))) > 0:
+        where += f", where {failed:.3g} of the limits failed and count as misses"
+    if lost and not exact and not rejected:
+        outcome, sentence = "undecided", f"{where}; blocks failed, draw them again with --retry-failed: {lost}"
+    elif method["promises"] != "at_least":
         outcome = "reported"
         promised = "cl asymptotically" if method["promises"] == "asymptotic" else "nothing"
         sentence = f"{where}; the method promises {promised}"

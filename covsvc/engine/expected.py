@@ -122,7 +122,8 @@ def expected_from_toys(method: LimitMethod, observed: ModelledEvents | Binned, c
     Returns
     -------
     list of float
-        NaN where the analysis cannot be drawn, or the method draws toys for each observation.
+        NaN where the analysis cannot be drawn, the method draws toys for each observation, or so many limits fail that
+        it depends on them.
     """
     toys = _toys_without_signal(observed)
     if toys is None:
@@ -139,9 +140,11 @@ def _quantiles_of(method: LimitMethod, toys: Any, cl: float) -> list[float]:
     if type(toys) in getattr(method, "draws", ()):
         return [np.nan] * len(N_SIGMA)
     limits = method.limits(toys, cl)
-    upper = np.sort(np.where(limits.status == Status.FAILED, np.inf, limits.upper))
-    ranks = np.ceil(special.ndtr(np.array(N_SIGMA)) * len(upper)).astype(np.int64)
-    return [float(each) for each in upper[np.maximum(ranks, 1) - 1]]
+    failed = limits.status == Status.FAILED
+    ranks = np.maximum(np.ceil(special.ndtr(np.array(N_SIGMA)) * len(limits)).astype(np.int64), 1) - 1
+    # a failed limit may be any: known is what it is whatever they are
+    low, high = (np.sort(np.where(failed, end, limits.upper))[ranks] for end in (0.0, np.inf))
+    return [float(each) for each in np.where(low == high, low, np.nan)]
 
 
 def _toys_without_signal(observed: ModelledEvents | Binned) -> ModelledEvents | Binned | None:

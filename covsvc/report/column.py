@@ -38,7 +38,7 @@ class Worst:
     source: str
     """``"exact"``: searched between the nodes too; else what the nodes of the grid say."""
     at_most: float = np.nan
-    """What it is if the limits that failed cover, of toys."""
+    """What the lowest coverage of toys is if all limits that failed cover."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,9 @@ class Column:
         if np.isfinite(nodes).any():
             row, node = divmod(int(np.nanargmin(nodes)), nodes.shape[1])
             source = "exact at the grid" if self.exact[row, node] else "toys at the grid"
-            best = float(self.values("coverage_best")[row, node]) if source == "toys at the grid" else np.nan
-            found.append(Worst(float(nodes[row, node]), float(self.s_true[node]), float(self.b[row]), source, best))
+            best = np.where(np.isnan(nodes), np.nan, self.values("coverage_best"))
+            at_most = float(np.nanmin(best)) if source == "toys at the grid" else np.nan
+            found.append(Worst(float(nodes[row, node]), float(self.s_true[node]), float(self.b[row]), source, at_most))
         return min(found, key=lambda worst: worst.value, default=None)
 
     @property

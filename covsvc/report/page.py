@@ -111,6 +111,7 @@ def write_page(
         if progress is not None:
             progress(f"drew {label} ({len(sections)}/{len(stems)})")
     study = _attribute(maps, "study")
+    reasons = [each for kind in ("toy_failures", "failures") for each in json.loads(maps.attrs.get(kind, "[]"))]
     background = _background(study)
     page = (
         _environment()
@@ -136,7 +137,7 @@ def write_page(
             thresholds=[shown for table in events or () if (shown := _thresholds(table, methods, folder))["figures"]],
             reach=tables.reach(every, methods, events or ()),
             stems=stems,
-            without_limit=tables.without_limit(every, json.loads(maps.attrs.get("toy_failures", "[]"))),
+            without_limit=tables.without_limit(every, reasons),
             methods={label: dict(methods.get(label, {})) for label in stems},
             provenance=_attribute(maps, "provenance"),
             two_sided=any(method.get("sided") == "two" for method in methods.values()),

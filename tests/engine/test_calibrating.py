@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from covsvc.contracts import calibrated, calibration_of
 from covsvc.engine import calibrating
 from covsvc.engine.calibrating import calibrate_all, calibrations_at, key_of, needs_of
 from covsvc.engine.clusters import connect
+from covsvc.errors import StoreError
 from covsvc.store.calibrations import find_calibration, keep_calibration
 from covsvc.store.repository import stored_studies
 from covsvc.study import Row, Task, study_of
@@ -165,6 +167,12 @@ def test_a_calibration_that_fails_is_told_as_the_reason_of_the_blocks(stored, tm
     (failure,) = status["failures"]
     assert failure["reason"] == "its calibration failed: ArithmeticError: no such luck"
     assert failure["cells"] == 4
+    maps = api.maps_of(api.open_cube(tmp_path, "events"))
+    verdict = api.judge(maps)
+    assert verdict.outcome == "undecided"
+    (finding,) = [each for each in verdict.findings if each.limit_method.startswith("mc_likelihood")]
+    assert "no such luck" in finding.sentence
+    assert "--retry-failed" in finding.sentence
     monkeypatch.undo()
     found = api.run(study(), tmp_path, retry_failed=True).load()
     assert_array_equal(found["limit_digest"].values, stored[1]["limit_digest"].values)
@@ -176,3 +184,22 @@ def test_what_is_missing_is_made_by_the_method_itself():
     ((need, made, _),) = calibrate_all(needs_of([row]))
     (held,) = calibrations_at(row, {need.key: made}).values()
     assert held is made
+
+
+def test_a_damaged_store_of_calibrations_is_a_plain_error_for_a_run_and_no_obstacle_to_a_limit(stored, tmp_path):
+    shutil.copytree(stored[0] / "calibrations", tmp_path / "calibrations")
+    for each in (tmp_path / "calibrations" / "manifests").iterdir():
+        each.unlink()
+    with pytest.raises(StoreError, match=r"cannot be read, it is damaged .*move the folder away"):
+        api.run(study(), tmp_path)
+    told = []
+    seen = study().experiment.build().observe({"x": [0.3, 7.7]})[0]
+    (row,) = api.limits_on_view(seen, [{"name": "mc_likelihood", "options": FEW}], store=tmp_path, tell=told.append)
+    assert row["status"] == "ok"
+    assert any("damaged" in line for line in told)
+
+
+def test_a_file_in_the_place_of_the_store_of_calibrations_is_a_plain_error(tmp_path):
+    (tmp_path / "calibrations").write_text("no store")
+    with pytest.raises(StoreError, match="is no store of calibrations"):
+        api.run(study(), tmp_path)

@@ -70,5 +70,9 @@ def _warm_up(client: Any, study: Study | None) -> None:
     except TimeoutError:
         address = client.scheduler.address
         raise ClusterError(f"{address}: no worker joined within {_PATIENCE} s; start one with `dask worker`") from None
-    if study is not None:
+    if study is None:
+        return
+    try:
         client.register_plugin(WarmUp(study))
+    except OSError as error:  # of Dask's connection, too
+        raise ClusterError(f"a worker was lost while it warmed up ({error}); run it again") from None
