@@ -29,6 +29,9 @@ from covsvc.kernels.binned import (
 
 FloatArray = NDArray[np.float64]
 
+_MOST_EXPECTED = 1e15
+"""Of a sample in a bin: double precision does not tell single events beyond."""
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -197,6 +200,10 @@ def _check_templates(model: BinnedModel) -> None:
         for index, expected in enumerate(row):
             if not (math.isfinite(expected) and expected >= 0):
                 raise ObservationError(f"sample {name}, bin {index}: {expected:g} expected events; give a number >= 0")
+            if expected > _MOST_EXPECTED:
+                raise ObservationError(
+                    f"sample {name}, bin {index}: {expected:g} expected events are more than {_MOST_EXPECTED:g}"
+                )
     if not model.signal_events > 0:
         raise ObservationError("no signal is expected at mu = 1: mark a sample with events as signal")
 
@@ -209,7 +216,7 @@ def _check_parameter(parameter: Parameter) -> None:
     if parameter.constraint == "gaussian" and not 0 < parameter.width < math.inf:
         raise ObservationError(f"parameter {name}: width {parameter.width:g}; give a number > 0")
     if parameter.constraint == "poisson" and not 0 < parameter.tau < math.inf:
-        raise ObservationError(f"parameter {name}: tau {parameter.tau:g}; give a number > 0")
+        raise ObservationError(f"parameter {name}: tau {parameter.tau:g}; give a finite number > 0")
     if not (math.isfinite(value) and parameter.low <= value <= parameter.high):
         raise ObservationError(
             f"parameter {name}: nominal value {value:g} is not in [{parameter.low:g}, {parameter.high:g}]"

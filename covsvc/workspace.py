@@ -270,7 +270,8 @@ class _Assembly:
         errors = _errors(modifier, sample)
         for place, (events, error) in enumerate(zip(sample.yields, errors, strict=True)):
             if events > 0 and error > 0:
-                tau = self._number(modifier, "factors", place, (events / error) ** 2)
+                ratio = events / error  # its square by a power would raise where it is too large
+                tau = self._number(modifier, "factors", place, ratio * ratio)
                 parameter = Parameter(f"{modifier.name}[{place}]", "poisson", 1.0, tau=tau)
                 self._scale(modifier, row, sample.first + place, sample.first + place + 1, parameter, place)
 

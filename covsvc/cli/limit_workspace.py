@@ -88,6 +88,7 @@ def limit_workspace(
 
 def _counts(given: str, workspace: Workspace) -> tuple[int, ...]:
     """Return observed counts as they are told: COUNT,... , or a file of them, one bin after the other."""
+    from covsvc.contracts import MOST_EVENTS
     from covsvc.data_file import finite, rows_of
 
     if Path(given).is_file():
@@ -108,6 +109,8 @@ def _counts(given: str, workspace: Workspace) -> tuple[int, ...]:
             raise ObservationError(f"{where}: {error}; give COUNT,COUNT,... or a file of them") from None
         if count < 0 or count != count // 1:
             raise ObservationError(f"{where}: count of {place} = {cell}: a count of events is a whole number >= 0")
+        if count > MOST_EVENTS:
+            raise ObservationError(f"{where}: count of {place} = {cell}: up to {MOST_EVENTS:,} events are supported")
         counts.append(int(count))
     return tuple(counts)
 

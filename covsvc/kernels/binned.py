@@ -871,15 +871,19 @@ def fit_toy(
         Whether mu and the value are the solution; else they are NaN.
     """
     reason = _GOOD
-    for attempt in range(2):
-        if attempt > 0:
+    for attempt in range(4):
+        if attempt in (1, 2):
             start_at(m, aux, theta)
+        elif attempt == 3:
+            # measurements far off may leave no yields, from where no step leads back
+            for k in range(len(aux)):
+                theta[k] = m.numbers[k, 1]
         reason = _begin(m, work, n, mu, lowest, theta)
         if reason == -1:
             work.state[0] = _GOOD
             return mu, math.inf, True
         if reason == _GOOD:
-            reason = _minimise(m, work, n, aux, attempt > 0)
+            reason = _minimise(m, work, n, aux, attempt > 1)
         if reason != _NOT_CONVERGED and reason != _UNIDENTIFIED:
             break
     if reason == _NEGATIVE:

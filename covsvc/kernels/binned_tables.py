@@ -218,13 +218,11 @@ def _limits(m: Any, counts: FloatArray, auxiliary: FloatArray, t: _Table, ends: 
             if accepted == -2:
                 reason[i] = work.state[0]
             elif step > 0 and accepted >= 0:
-                if rejected < 0:
+                begin, end = t.starts[1, accepted], t.starts[1, accepted + 1]
+                if t.cls and t.s[accepted] > 0.0 and _tail(t.background, begin, end, q[accepted], t.w) == 0.0:
+                    reason[i] = NO_BACKGROUND
+                elif rejected < 0:
                     reason[i] = ABOVE
-                    if (
-                        t.cls
-                        and _tail(t.background, t.starts[1, accepted], t.starts[1, accepted + 1], q[accepted], t.w) == 0
-                    ):
-                        reason[i] = NO_BACKGROUND
                 else:
                     upper, error = _interpolated(t, accepted, rejected, q)
             elif step < 0 and accepted >= 0 and rejected >= 0:
@@ -333,7 +331,10 @@ def tabled_limits(
         return ends[:, 0], ends[:, 1], ends[:, 2], reason
     # arrays of one kind, writable and in C order: for each other the kernels would be compiled anew
     table = _Table(
-        *(np.array(tables[name], order="C") for name in ("s", "starts", "signal", "background")),
+        np.array(tables["s"], order="C"),
+        np.array(tables["starts"], order="C"),
+        np.array(tables["signal"], order="C"),
+        np.array(tables["background"], order="C"),
         rule.two_sided,
         rule.lowest,
         rule.cls,

@@ -327,12 +327,16 @@ class ProfiledToys:
             out = within
 
     def _not_excluded(self, s: float, alpha: float) -> str:
-        if self.rule.cls and not self.weights(self.tested(s))[1].any():
-            return (
+        self.check_background(s)
+        return f"no hypothesis up to {s:g} has p below {alpha:.3g}"
+
+    def check_background(self, s: float) -> None:
+        """Refuse a hypothesis that is accepted because its CL_b vanishes."""
+        if self.rule.cls and s > 0.0 and not self.weights(self.tested(s))[1].any():
+            raise NoLimitError(
                 f"none of the {self.rule.n_toys:,} toys without signal is as extreme as the observation at the "
                 f"hypothesis {s:g}, so that CL_b is unknown; raise n_toys"
             )
-        return f"no hypothesis up to {s:g} has p below {alpha:.3g}"
 
     def _refined(self, within: float, out: float, alpha: float) -> tuple[float, float]:
         """Interpolate ln p between two hypotheses, which come closer until it falls by little between them.
@@ -354,6 +358,7 @@ class ProfiledToys:
 
     def interpolated(self, within: float, out: float, alpha: float) -> tuple[float, float]:
         """Return where the line through ln p crosses ln alpha, and its standard error."""
+        self.check_background(within)
         fall = math.log(self.ratio(within) / self.ratio(out))
         share = math.log(self.ratio(within) / alpha) / fall
         variance, common = 0.0, np.zeros(1)
@@ -451,6 +456,7 @@ def _given(toys: ProfiledToys, alpha: float, hypotheses: tuple[float, ...]) -> F
     accepted = [k for k, ratio in enumerate(ratios) if ratio >= alpha]
     letter = "p / CL_b" if toys.rule.cls else "p"
     if accepted and accepted[-1] == len(hypotheses) - 1:
+        toys.check_background(hypotheses[-1])
         raise NoLimitError(
             f"the limit lies above the largest hypothesis {hypotheses[-1]:g}: {letter} there is {ratios[-1]:.3g} > "
             f"{alpha:.3g}; add larger ones"

@@ -41,11 +41,11 @@ def test_likelihood_of_pyhf_has_fallen_by_z_squared_at_the_limit(workspace):
 @BOTH
 @pytest.mark.parametrize("cl", [0.5, 0.9, 0.999, 1 - 1e-9])
 def test_one_bin_is_one_count_or_a_pair_on_and_off_source(method, cl):
-    n = np.arange(1, 30)
+    n = np.arange(30)
     rng = np.random.default_rng(3)
     on, off = rng.poisson(6.0, 60) + 1, rng.poisson(10.0, 60)
     for binned, other in (
-        (Binned(n[:, None], np.zeros((29, 0)), one_bin(4.5)), Counts(n, 4.5)),
+        (Binned(n[:, None], np.zeros((30, 0)), one_bin(4.5)), Counts(n, 4.5)),
         (Binned(on[:, None], off[:, None], one_bin(3.0, 2.0)), OnOff(on, off, 2.0)),
     ):
         found, told = method.limits(binned, cl), method.limits(other, cl)

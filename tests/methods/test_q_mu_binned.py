@@ -71,7 +71,7 @@ def test_cls_of_pyhf_passes_its_level_at_the_limits(workspace):
 @pytest.mark.parametrize("cl", [0.5, 0.9, 0.95, 0.999, 1 - 1e-9])
 def test_one_bin_without_nuisance_parameters_is_one_count(method, cl):
     for b in (0.3, 3.0, 700.0):
-        n = np.arange(1, 40) if b < 10 else np.arange(600, 900, 15)
+        n = np.arange(40) if b < 10 else np.arange(600, 900, 15)
         binned, count = method.limits(Binned(n[:, None], np.zeros((len(n), 0)), one_bin(b)), cl), Counts(n, b)
         other = method.limits(count, cl)
         # where the best signal is 0, double precision leaves some 1e-8 of p
@@ -116,6 +116,39 @@ def test_a_limit_depends_on_its_toy_alone(method):
     ]
     assert [one.upper[0] for one in alone] == together.upper.tolist()
     assert len(method.limits(Binned(observed.counts[:0], observed.auxiliary[:0], observed.model), 0.9)) == 0
+
+
+@every_method
+def test_no_event_and_no_background_is_one_count(method):
+    for b in (0.0, 1e-100, 1e-3):
+        binned, count = Binned([[0], [2]], np.zeros((2, 0)), one_bin(b)), Counts([0, 2], b)
+        found, other = method.limits(binned, 0.95), method.limits(count, 0.95)
+        assert found.upper == pytest.approx(other.upper, rel=1e-6, abs=1e-6)
+        assert method.explain(binned, 0.95) == ["", ""]
+
+
+@every_method
+def test_memory_layout_and_protection_of_arrays_are_of_no_account(method):
+    observed = toys(BUMP, 0.5, 5)
+    plain = method.limits(observed, 0.9).upper
+    column_by_column = Binned.drawn(
+        np.asfortranarray(observed.counts), np.asfortranarray(observed.auxiliary), observed.model
+    )
+    column_by_column.counts.flags.writeable = column_by_column.auxiliary.flags.writeable = False
+    assert method.limits(column_by_column, 0.9).upper.tolist() == plain.tolist()
+
+
+def test_a_signal_that_a_parameter_can_undo_has_no_limit():
+    # the Gaussian efficiency, 0 or more, is 1.8 of its widths above 0, and 6 events are no more than the background
+    model = BinnedModel(
+        ("signal", "background"), ((1.0,), (6.0,)), (True, False), (Parameter("efficiency", "gaussian", 1.0, 0.56),),
+        (Scale(0, 0, 0, 1),),
+    )  # fmt: skip
+    observed = Binned([[6]], [[1.0]], model)
+    for method in (QMu(), QMuTilde()):
+        limits, (reason,) = method.limits(observed, 0.99), method.explain(observed, 0.99)
+        assert limits.status[0] == Status.UNBOUNDED
+        assert "no signal up to" in reason
 
 
 @every_method

@@ -222,7 +222,25 @@ def test_says_why_a_limit_is_empty(nuisances):
 def test_excludes_nothing_where_no_toy_of_the_background_is_as_extreme(nuisances):
     method, observed = SamplingDistribution(nuisances=nuisances, n_toys=200), count(0, 30.0)
     assert method.limits(observed, 0.9).status[0] == Status.FAILED
-    assert method.explain(observed, 0.9)[0]
+    assert "raise n_toys" in method.explain(observed, 0.9)[0]
+
+
+@NUISANCES
+@pytest.mark.parametrize("n_toys", [200, 2000])
+def test_a_limit_between_hypotheses_has_a_background_at_both(nuisances, n_toys):
+    model = BinnedModel(
+        ("s", "b"), ((12.0, 11.0), (50.0, 52.0)), (True, False),
+        tuple(Parameter(f"b{i}", "poisson", 1.0, tau=tau, low=0.0) for i, tau in enumerate((277.8, 55.2))),
+        (Scale(0, 1, 0, 1), Scale(1, 1, 1, 2)),
+    )  # fmt: skip
+    observed = Binned([[20, 30], [30, 30], [35, 40]], np.tile(model.nominal_auxiliary, (3, 1)), model)
+    method = SamplingDistribution(n_toys=n_toys, nuisances=nuisances)
+    limits, reasons = method.limits(observed, 0.9), method.explain(observed, 0.9)
+    assert limits.status[0] == Status.FAILED
+    assert ((limits.status == Status.OK) == np.isfinite(limits.error)).all()
+    assert all(
+        ("raise n_toys" in reason) == np.isnan(upper) for reason, upper in zip(reasons, limits.upper, strict=True)
+    )
 
 
 @pytest.mark.parametrize(
