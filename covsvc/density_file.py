@@ -16,6 +16,7 @@ from covsvc.contracts import FloatArray, ModelledEvents
 from covsvc.data_file import finite, rows_of
 from covsvc.errors import CovsvcError, ObservationError
 from covsvc.event_file import DENSITIES, Exponential, Gaussian, Spectrum, Table, Uniform, read_events, read_spectrum
+from covsvc.kernels.densities import table_quantiles
 
 SIGNAL, BACKGROUND = "signal_density", "background_density"
 """Columns of a file that tells both densities at each event."""
@@ -245,18 +246,7 @@ def _of_gaussian(density: Gaussian, p: FloatArray) -> FloatArray:
 
 @quantile.register
 def _of_table(density: Table, p: FloatArray) -> FloatArray:
-    step = np.diff(density.nodes)
-    left, right = density.values[:-1], density.values[1:]
-    below = np.concatenate([[0.0], np.cumsum(step * (left / 2 + right / 2))])
-    wanted = p * below[-1]
-    at = np.clip(np.searchsorted(below, wanted, side="right") - 1, 0, len(step) - 1)
-    inside = wanted - below[at]
-    # the root of left y + slope y^2 / 2 = inside, without a difference of large numbers where the slope is small
-    slope = (right - left) / step
-    root = np.sqrt(np.maximum(left[at] ** 2 + 2.0 * slope[at] * inside, 0.0))
-    reached = left[at] + root
-    y = np.divide(2.0 * inside, reached, out=np.zeros(p.shape), where=reached > 0)
-    return np.asarray(density.nodes[at] + np.minimum(y, step[at]))
+    return np.asarray(table_quantiles(density.nodes, density.values, p))
 
 
 def _read_density(given: str | Path, what: str) -> Spectrum:
