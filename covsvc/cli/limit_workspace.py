@@ -17,8 +17,6 @@ from covsvc.errors import ObservationError
 if TYPE_CHECKING:
     from covsvc.workspace import Workspace
 
-_SLOW = ("sampling_distribution",)
-"""Methods that draw toys at each signal that they try: they are asked where they are named."""
 _MOST_PULLS = 20
 
 
@@ -37,7 +35,7 @@ def limit_workspace(
     as_json: bool,
 ) -> None:
     """Set the limits on the strength of the signal of a workspace, print them and draw the likelihood."""
-    from covsvc import api
+    from covsvc import api, registry
     from covsvc.contracts import Binned
     from covsvc.workspace import workspace_of
 
@@ -46,11 +44,12 @@ def limit_workspace(
     if observation is not None:
         workspace = dataclasses.replace(workspace, counts=_counts(observation, workspace))
     view, unit = workspace.observed, workspace.model.signal_events
-    asked, left = methods, []
+    asked, left = [*methods], []
     if not methods:
-        every = api.methods_reading(Binned)
-        asked = [each for each in every if each["name"] not in _SLOW]
-        left = [each["name"] for each in every if each["name"] in _SLOW]
+        # methods that draw toys at each signal that they try are asked where they are named
+        for each in api.methods_reading(Binned):
+            slow = Binned in getattr(registry.method(each["name"]), "draws", ())
+            left.append(each["name"]) if slow else asked.append(each)
     rows = api.limits_on_view(view, asked, levels, expected=expected, store=store, tell=say)
     fit = api.fit_of_bins(view)
     shown = quantity or workspace.poi

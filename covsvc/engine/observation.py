@@ -42,12 +42,7 @@ def observe(
     Returns
     -------
     list of dict
-        One a column: limit_method, cl, sided, the data, lower, upper, status; error, the standard error of the upper
-        end, where the method drew toys of its own, else NaN; reason, why there is no limit, else empty; reads, the
-        view it was set on; plugged_in, whether an estimated background is taken as known there; ensemble, what differs
-        from toy to toy, where there is a choice; coverage, exact, of a true signal just above the limit;
-        worst_coverage_at_b, at the best estimate of b, b_estimate; worst_coverage over the grid with worst_s_true and
-        worst_b. What cannot be enumerated is NaN.
+        One a column, as `covsvc.api.observe` tells.
     """
     if study.observed is None:
         return []
