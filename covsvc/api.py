@@ -453,8 +453,7 @@ def run(
         def missing(b: float) -> Any:
             return ledger.missing(b, retry_failed=retry_failed)
 
-        tasks, toys, exact = _work(study, missing, task_toys)
-        cells = len({(task.b, s) for row in rows(study, missing, task_toys) for task in row.tasks for s in task.s_true})
+        tasks, toys, exact, cells = _work(study, missing, task_toys)
         if tasks or exact:
             with connect(cluster, n_workers, study) as client:
                 try:
@@ -512,7 +511,8 @@ def remainder(
         If `run` would refuse the study.
     """
     missing, new, stored = _peek(study, store, replace, retry_failed)
-    return Remainder(*_work(study, missing, task_toys or _task_toys(study)), new, stored)
+    tasks, toys, exact, _ = _work(study, missing, task_toys or _task_toys(study))
+    return Remainder(tasks, toys, exact, new, stored)
 
 
 def plan(
@@ -968,20 +968,20 @@ def _interval_tables(study: Study) -> list[IntervalTable] | None:
 def _task_toys(study: Study) -> float:
     """Return how many toys make a task of about a second: fewer where limits are set toy by toy."""
     row = Row(study.source, study.columns, study.b[-1], study.s_true)
-    experiment = study.experiment.build()
-    if box_of(experiment, row):
+    if box_of(study.experiment.build(), row):
         return TASK_TOYS
-    return TASK_TOYS_FITTED if {ModelledEvents, Binned} & set(experiment.gives) else TASK_TOYS_ONE_BY_ONE
+    return TASK_TOYS_FITTED if is_fitted(study) else TASK_TOYS_ONE_BY_ONE
 
 
-def _work(study: Study, missing: Callable[[float], Any], task_toys: float) -> tuple[int, int, int]:
-    """Return the tasks, the toys and the rows of exact values that are missing."""
-    tasks = toys = exact = 0
+def _work(study: Study, missing: Callable[[float], Any], task_toys: float) -> tuple[int, int, int, int]:
+    """Return the tasks, the toys and the rows of exact values that are missing, and the cells of these toys."""
+    tasks = toys = exact = cells = 0
     for row in rows(study, missing, task_toys):
         tasks += len(row.tasks)
         toys += sum(task.toys for task in row.tasks)
         exact += row.reach is not None
-    return tasks, toys, exact
+        cells += len({s_true for task in row.tasks for s_true in task.s_true})
+    return tasks, toys, exact, cells
 
 
 def _carry_out(

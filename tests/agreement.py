@@ -1,4 +1,4 @@
-"""Toys against exact coverage, over all cells of a cube."""
+"""Toys against exact coverage, over all cells of a cube, and against a Poisson distribution."""
 
 import numpy as np
 from scipy import stats
@@ -29,3 +29,15 @@ def hold_toys_to_exact_values(*cubes):
         f"{chosen_in_all} distinct of {cells_in_all}: {beyond} beyond 3 sigma, {expected:.1f} expected; "
         f"p x m = {product:.3g}"
     )
+
+
+def check_numbers(n, mu):
+    """Hold numbers of events to a Poisson distribution: the smallest exact p times their number."""
+    counts = np.arange(n.max() + 1)
+    chances = stats.poisson.pmf(counts, mu)
+    kept = chances * len(n) > 0.1
+    p = [
+        stats.binomtest(int((n == count).sum()), len(n), chance).pvalue
+        for count, chance in zip(counts[kept], chances[kept], strict=True)
+    ]
+    assert min(p) * len(p) > 1e-3

@@ -112,14 +112,14 @@ def calibrate_all(
             try:
                 yield need, *calibrate(need)
             except Exception as error:  # a method may raise anything: its blocks are recorded as failed
-                yield need, _failure(error), 0.0
+                yield need, calibration_failure(error), 0.0
         return
     submissions: Iterator[tuple[Future, Need]] = ((client.submit(calibrate, need, pure=False), need) for need in needs)
     for need, future, result in gather(submissions, client, "what is calibrated is stored, run again to go on"):
         if future.status == "finished":
             yield need, *result
         else:
-            yield need, _failure(future.exception()), 0.0
+            yield need, calibration_failure(future.exception()), 0.0
 
 
 def calibrations_at(row: Row, calibrations: Calibrations) -> dict[ColumnKey, Calibration | str]:
@@ -137,5 +137,6 @@ def trial(column: Column, known: Any) -> tuple[LimitMethod, float]:
     return calibrated(fewer, held), (time.perf_counter() - begun) * (method.n_toys or _DEFAULT_TOYS) / fewer.n_toys
 
 
-def _failure(error: BaseException | None) -> str:
+def calibration_failure(error: BaseException | None) -> str:
+    """Say why there is no calibration."""
     return f"its calibration failed: {type(error).__name__}: {error}"

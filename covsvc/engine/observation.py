@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from covsvc.contracts import Counts, Experiment, LimitMethod, Limits, Sideband, Status, one_sided, uncertain
+from covsvc.engine.calibrating import calibration_failure
 from covsvc.engine.exact import Coverage
 from covsvc.engine.work import Table, Tables, enumerable, limits_of, make_tables, tables_of
 from covsvc.errors import StoreError
@@ -85,8 +86,7 @@ def build_and_set(column: Column, observed: Any, build: Build = build) -> tuple[
     except StoreError:
         raise
     except Exception as error:  # a method may raise anything
-        reason = f"its calibration failed: {type(error).__name__}: {error}"
-        return column.spec.build(), one_sided(np.array([np.nan])), reason
+        return column.spec.build(), one_sided(np.array([np.nan])), calibration_failure(error)
     return method, *set_limit(method, observed, column.cl)
 
 

@@ -14,11 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from covsvc.contracts import FloatArray
-from covsvc.errors import StudyError
 from covsvc.event_file import SeenEvents, Spectrum, Table
 from covsvc.report.notation import number
 from covsvc.report.panels import BOTTOM, HEAD, LINE, NARROW, RIGHT, put_legend, spans_decades
-from covsvc.report.picture import FORMATS, drawing, save_as
+from covsvc.report.picture import write_picture
 from covsvc.report.strokes import COLOURS, PAPER
 from covsvc.report.tiles import title
 
@@ -89,13 +88,7 @@ def write_events(seen: SeenEvents, rows: Sequence[Mapping[str, Any]], path: Path
     StudyError
         If the suffix is none of .png, .svg and .pdf.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise StudyError(f"{path.name}: a picture is written as {', '.join(FORMATS)}, not as {path.suffix or 'this'}")
-    with drawing():
-        figure = draw_events(seen, rows, quantity)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_as(figure, path)
-    return path
+    return write_picture(path, lambda: draw_events(seen, rows, quantity))
 
 
 def _first(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

@@ -15,11 +15,10 @@ from matplotlib.figure import Figure
 from scipy import special
 
 from covsvc.contracts import FloatArray
-from covsvc.errors import StudyError
 from covsvc.report.bands import ONE, TWO
 from covsvc.report.notation import number
 from covsvc.report.panels import BOTTOM, HEAD, LINE, NARROW, RIGHT, put_legend
-from covsvc.report.picture import FORMATS, drawing, save_as
+from covsvc.report.picture import write_picture
 from covsvc.report.strokes import COLOURS, DASHED, strokes
 from covsvc.report.tiles import title
 
@@ -89,13 +88,7 @@ def write_likelihood(scan: xr.Dataset, rows: Sequence[Mapping[str, Any]], path: 
     StudyError
         If the suffix is none of .png, .svg and .pdf.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise StudyError(f"{path.name}: a picture is written as {', '.join(FORMATS)}, not as {path.suffix or 'this'}")
-    with drawing():
-        figure = draw_likelihood(scan, rows, quantity, told)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_as(figure, path)
-    return path
+    return write_picture(path, lambda: draw_likelihood(scan, rows, quantity, told))
 
 
 def _draw_curves(axes: Axes, scan: xr.Dataset, signal: FloatArray, square: float) -> dict[str, Artist]:

@@ -14,7 +14,7 @@ from covsvc.contracts import FloatArray
 from covsvc.errors import StudyError
 from covsvc.report.bands import describe_arrows, draw_limits, observed, quantiles
 from covsvc.report.panels import lay_out, name_axes, put_legend, scale, spans_decades
-from covsvc.report.picture import FORMATS, drawing, save_as
+from covsvc.report.picture import write_picture
 
 MOST = 6
 """Methods in one figure: more panels are too small to read."""
@@ -82,16 +82,7 @@ def write_scan(dataset: xr.Dataset, path: Path) -> Path:
     StudyError
         If the suffix is none of .png, .svg and .pdf; or as `draw_scan` says.
     """
-    path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise StudyError(
-            f"{path.name}: a limit plot is written as {', '.join(FORMATS)}, not as {path.suffix or 'this'}"
-        )
-    with drawing():
-        figure = draw_scan(dataset)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_as(figure, path)
-    return path
+    return write_picture(Path(path), lambda: draw_scan(dataset), "limit plot")
 
 
 def _log(dataset: xr.Dataset, axis: str, shown: FloatArray) -> bool:

@@ -7,13 +7,15 @@ import re
 import secrets
 import threading
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+
+from covsvc.errors import StudyError
 
 STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -63,6 +65,25 @@ def save_as(figure: Figure, path: Path) -> None:
     """Write `figure` in the one of the `FORMATS` that the suffix of `path` names, the same bytes every time."""
     suffix = path.suffix.lower()
     write(path, _render(figure, suffix, *FORMATS[suffix], "path"))
+
+
+def write_picture(path: Path, draw: Callable[[], Figure], what: str = "picture") -> Path:
+    """Write what `draw` draws as the suffix of `path` says, the same bytes every time, and return the path.
+
+    Its folder is made where it is missing.
+
+    Raises
+    ------
+    StudyError
+        If the suffix is none of `FORMATS`; `what` is the name of such a picture.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise StudyError(f"{path.name}: a {what} is written as {', '.join(FORMATS)}, not as {path.suffix or 'this'}")
+    with drawing():
+        figure = draw()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_as(figure, path)
+    return path
 
 
 def inline(figure: Figure, name: str, described: str) -> str:

@@ -7,6 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from agreement import check_numbers
 from numpy.testing import assert_array_equal
 from scipy import integrate, stats
 
@@ -34,18 +35,6 @@ SMALL = {  # a peak that the range cuts into, over a steep background
 
 def draw(s_true, b, size=SIZE, seed=1999, **options):
     return Cleo(**options).toys(s_true, b, size, np.random.default_rng(seed))
-
-
-def check_numbers(n, mu):
-    """Hold numbers of events to a Poisson distribution: the smallest exact p times their number."""
-    counts = np.arange(n.max() + 1)
-    chances = stats.poisson.pmf(counts, mu)
-    kept = chances * len(n) > 0.1
-    p = [
-        stats.binomtest(int((n == count).sum()), len(n), chance).pvalue
-        for count, chance in zip(counts[kept], chances[kept], strict=True)
-    ]
-    assert min(p) * len(p) > 1e-3
 
 
 def over_grid(density, experiment, points=60):

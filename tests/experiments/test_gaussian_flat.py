@@ -7,6 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from agreement import check_numbers
 from numpy.testing import assert_array_equal
 from scipy import stats
 
@@ -31,18 +32,6 @@ every_knowledge = pytest.mark.parametrize("options", TOLD, ids=str)
 
 def draw(s_true, b, size=SIZE, seed=1999, **options):
     return GaussianFlat(**options).toys(s_true, b, size, np.random.default_rng(seed))
-
-
-def check_numbers(n, mu):
-    """Hold numbers of events to a Poisson distribution: the smallest exact p times their number."""
-    counts = np.arange(n.max() + 1)
-    chances = stats.poisson.pmf(counts, mu)
-    kept = chances * len(n) > 0.1
-    p = [
-        stats.binomtest(int((n == count).sum()), len(n), chance).pvalue
-        for count, chance in zip(counts[kept], chances[kept], strict=True)
-    ]
-    assert min(p) * len(p) > 1e-3
 
 
 # Narsky (2000), Section 4: a unit Gaussian in (-10, 10), the signal region (-2.5, 2.5), sidebands beyond 5

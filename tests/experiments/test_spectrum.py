@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from agreement import check_numbers
 from numpy.testing import assert_array_equal
 from scipy import stats
 
@@ -22,18 +23,6 @@ SIZE = 50_000
 def draw(s_true, b, size=SIZE, seed=1999, **options):
     (events,) = Spectrum(**options).toys(s_true, b, size, np.random.default_rng(seed))
     return events
-
-
-def check_numbers(n, mu):
-    """Hold numbers of events to a Poisson distribution: the smallest exact p times their number."""
-    counts = np.arange(n.max() + 1)
-    chances = stats.poisson.pmf(counts, mu)
-    kept = chances * len(n) > 0.1
-    p = [
-        stats.binomtest(int((n == count).sum()), len(n), chance).pvalue
-        for count, chance in zip(counts[kept], chances[kept], strict=True)
-    ]
-    assert min(p) * len(p) > 1e-3
 
 
 @pytest.mark.parametrize(
