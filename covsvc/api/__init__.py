@@ -1,0 +1,71 @@
+"""The verbs of covsvc."""
+
+from __future__ import annotations
+
+from covsvc.api.building import STORE
+from covsvc.api.events import (
+    event_methods,
+    limits_on_events,
+    limits_on_view,
+    methods_reading,
+    write_events,
+    write_likelihood,
+)
+from covsvc.api.exact import exact_coverage, expected_limits, worst_coverage
+from covsvc.api.interval_tables import build_tables, tables
+from covsvc.api.observed import limits, limits_on, observe, rows_of_scan, scan_limits, significances_on, write_scan
+from covsvc.api.plugins import describe, readers_of
+from covsvc.api.running import Progress, Remainder, load_studies, load_study, plan, remainder, run
+from covsvc.api.stored import maps_of, status, write_report
+from covsvc.data_file import read_scan
+from covsvc.engine.likelihood_scan import fit_of_bins
+from covsvc.engine.observation import draw_curves
+from covsvc.event_file import read_background, read_events, read_signal
+from covsvc.maps import summarize
+from covsvc.store.repository import driver_of, open_cube, stored_studies
+from covsvc.verdict import judge
+
+__all__ = [
+    "STORE",
+    "Progress",
+    "Remainder",
+    "build_tables",
+    "describe",
+    "draw_curves",
+    "driver_of",
+    "event_methods",
+    "exact_coverage",
+    "expected_limits",
+    "fit_of_bins",
+    "judge",
+    "limits",
+    "limits_on",
+    "limits_on_events",
+    "limits_on_view",
+    "load_studies",
+    "load_study",
+    "maps_of",
+    "methods_reading",
+    "observe",
+    "open_cube",
+    "plan",
+    "read_background",
+    "read_events",
+    "read_scan",
+    "read_signal",
+    "readers_of",
+    "remainder",
+    "rows_of_scan",
+    "run",
+    "scan_limits",
+    "significances_on",
+    "status",
+    "stored_studies",
+    "summarize",
+    "tables",
+    "worst_coverage",
+    "write_events",
+    "write_likelihood",
+    "write_report",
+    "write_scan",
+]

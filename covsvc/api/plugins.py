@@ -1,0 +1,44 @@
+"""What is installed."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from covsvc import registry
+
+
+def readers_of(experiment: str) -> list[dict[str, Any]]:
+    """Return the name of every installed method that reads what an experiment gives."""
+    gives = registry.find("experiments", experiment).gives
+    known = registry.installed("methods")
+    return [
+        {"name": name} for name in known if registry.view_for(registry.find("methods", name).reads, gives) is not None
+    ]
+
+
+def describe(kind: str) -> list[dict[str, Any]]:
+    """Describe the installed ``"methods"`` or ``"experiments"``: name, summary, options, their choices, contract."""
+    found = []
+    for name in registry.installed(kind):
+        plugin = registry.find(kind, name)
+        told = {
+            "name": name,
+            "summary": (plugin.__doc__ or "").partition("\n")[0],
+            "options": {field.name: field.default for field in dataclasses.fields(plugin)},
+            "choices": {
+                option: list(get_args(kind))
+                for option, kind in get_type_hints(plugin).items()
+                if get_origin(kind) is Literal
+            },
+        }
+        if kind == "methods":
+            told |= {
+                "sided": plugin.sided,
+                "promises": plugin.promises,
+                "reads": [each.__name__ for each in plugin.reads],
+            }
+        else:
+            told |= {"gives": [each.__name__ for each in plugin.gives], "enumerable": hasattr(plugin, "counts")}
+        found.append(told)
+    return found

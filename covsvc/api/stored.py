@@ -1,0 +1,170 @@
+"""Reading of what is stored of a study: its maps, its state, its report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from covsvc import significance
+from covsvc.api.building import STORE, builder
+from covsvc.contracts import Events
+from covsvc.engine.expected import expect, is_fitted
+from covsvc.engine.likeness import likenesses
+from covsvc.engine.narsky import is_tau_mu_gamma, toy_model
+from covsvc.engine.observation import draw_curves
+from covsvc.engine.observation import observe as _observe
+from covsvc.engine.statistics import statistics_of
+from covsvc.engine.work import tables_of
+from covsvc.interval_tables import IntervalTable, interval_table, missing_table
+from covsvc.maps import summarize
+from covsvc.regions import SeenDensities
+from covsvc.store.repository import driver_of, open_cube
+from covsvc.study import Study, study_of
+from covsvc.tally import DONE, FAILED
+from covsvc.verdict import judge
+
+
+def maps_of(cube: xr.Dataset) -> xr.Dataset:
+    """Return the maps of what the last run of a study asked for; a cube holds all that was ever stored of it."""
+    return summarize(_part_of(cube, study_of(json.loads(cube.attrs["study"]))))
+
+
+def _part_of(cube: xr.Dataset, study: Study) -> xr.Dataset:
+    return cube.sel(
+        {name: [value for value in values if value in cube[name].values] for name, values in study.axes.items()}
+    )
+
+
+def status(store: str | Path, name: str) -> dict[str, Any]:
+    """Say how complete a stored study is, what failed, and who works on it."""
+    cube = open_cube(store, name)
+    study = study_of(json.loads(cube.attrs["study"]))
+    here = _part_of(cube, study)
+    blocks = here["block_status"].values[..., : study.n_blocks]
+    toys = int(here["n_toys"].max(["limit_method", "cl"]).sum())
+    failures: dict[tuple[str, float, str], set[tuple[float, float]]] = {}
+    for each in json.loads(cube.attrs["failures"]):
+        cells = failures.setdefault((each["limit_method"], each["cl"], each["reason"]), set())
+        cells.add((each["s_true"], each["b"]))
+    commit = json.loads(cube.attrs["commit"])
+    return {
+        "study": name,
+        "blocks": len(study.columns) * study.cells * study.n_blocks,
+        "blocks_done": int((blocks == DONE).sum()),
+        "blocks_failed": int((blocks == FAILED).sum()),
+        "toys": toys,
+        "snapshot": cube.attrs["snapshot"],
+        "written_at": commit["written_at"],
+        "driver": driver_of(store, name),
+        "toy_failures": _failing_columns(here, json.loads(cube.attrs.get("toy_failures", "[]"))),
+        "failures": [
+            {"limit_method": label, "cl": cl, "reason": reason, "cells": len(cells)}
+            for (label, cl, reason), cells in failures.items()
+        ],
+        "environment": json.loads(cube.attrs["environment"]),
+    }
+
+
+def _failing_columns(cube: xr.Dataset, reasons: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return each column of which limits of toys failed: how many, of how many, and a reason."""
+    found = []
+    for label in cube["limit_method"].values.tolist():
+        for cl in cube["cl"].values.tolist():
+            column = cube.sel(limit_method=label, cl=cl)
+            failed = int(column["n_failed"].sum())
+            told = [each["reason"] for each in reasons if (each["limit_method"], each["cl"]) == (label, cl)]
+            if failed:
+                toys = int(column["n_toys"].sum())
+                found.append(
+                    {"limit_method": label, "cl": cl, "toys": toys, "failed": failed, "reason": (told or [""])[0]}
+                )
+    return found
+
+
+def write_report(
+    cube: xr.Dataset,
+    folder: str | Path = "report",
+    *,
+    maps: xr.Dataset | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Path:
+    """Write the report of a cube: one HTML page that opens without network, and its maps as PNG and SVG.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+        As `open_cube` gives it.
+    folder : str or Path
+        Where the report goes.
+    maps : xarray.Dataset, optional
+        The maps of the cube, if they are made already.
+    progress : callable, optional
+        Is told what is being drawn.
+
+    Returns
+    -------
+    Path
+        Of the page.
+    """
+    from covsvc.report import write_page
+
+    study = study_of(json.loads(cube.attrs["study"]))
+    maps = maps_of(cube) if maps is None else maps
+    if progress is not None:
+        progress("setting the limits of all outcomes")
+    tables = tables_of(study)
+    build = builder(cube.attrs.get("store", STORE), progress)
+    known = is_fitted(study) or any(each.table for each in tables.values())
+    return write_page(
+        maps,
+        judge(maps).as_dict(),
+        Path(folder),
+        _observe(study, maps, build=build),
+        progress,
+        curves=draw_curves(study, tables),
+        expected=expect(study, tables, build) if known else None,
+        null=_under_the_null(study),
+        statistics=statistics_of(study),
+        notes=likenesses(study),
+        events=_interval_tables(study),
+        toy_model=toy_model(study, build),
+        tau_mu_gamma=is_tau_mu_gamma(study),
+        densities=_densities(study),
+    )
+
+
+def _densities(study: Study) -> SeenDensities | None:
+    """Return the real events over the densities of the experiment, where it has any to show."""
+    show = getattr(study.experiment.build(), "densities", None)
+    return show(study.observed) if show is not None and study.observed is not None else None
+
+
+def _under_the_null(study: Study) -> xr.Dataset | None:
+    """Return how often a significance is claimed without a signal, where the background is counted off source."""
+    tau = getattr(study.experiment.build(), "tau", None)
+    if tau is None:
+        return None
+    b = np.geomspace(0.1, max(10.0, study.b[-1]), 41)
+    found = significance.under_the_null(b, tau)
+    over = ("threshold", "b")
+    return xr.Dataset(
+        {
+            "p_sideband": (over, found.sideband),
+            "p_whole": (over, found.whole_region),
+            "nominal": ("threshold", found.nominal),
+        },
+        coords={"threshold": found.thresholds, "b": found.b},
+        attrs={"tau": tau},
+    )
+
+
+def _interval_tables(study: Study) -> list[IntervalTable] | None:
+    """Return the tables that there are at the study's cl; None where the data are no positions of events."""
+    if Events not in study.experiment.build().gives:
+        return None
+    return [interval_table(cl) for cl in study.cl if missing_table(cl) is None]
