@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,15 @@ import zarr
 from covsvc.contracts import Calibration
 from covsvc.errors import StoreError
 from covsvc.fingerprint import environment
-from covsvc.store.repository import create_repository, holds_repository, locked, open_repository
+from covsvc.store.place import Place, place_of
+from covsvc.store.reason import reason_of, unwritable
+from covsvc.store.repository import open_repository, opened_or_created
 
 NAME = "calibrations"
-"""Folder of the repository in a store; no study may have this name."""
+"""Name of the repository in a store; no study may have it."""
+
+_ATTEMPTS = 5
+"""How often a calibration is written if others write in between: each adds what it has, whoever comes first."""
 
 
 def find_calibration(store: str | Path, key: str) -> Calibration | None:
@@ -28,11 +34,11 @@ def find_calibration(store: str | Path, key: str) -> Calibration | None:
     StoreError
         If the repository cannot be read.
     """
-    path = Path(store) / NAME
-    if not holds_repository(path):
+    place = place_of(store)
+    if not place.exists(NAME):
         return None
     try:
-        session = open_repository(path).readonly_session("main")
+        session = open_repository(place, NAME).readonly_session("main")
         try:
             group = zarr.open_group(session.store, mode="r", path=key)
         except FileNotFoundError:
@@ -41,7 +47,7 @@ def find_calibration(store: str | Path, key: str) -> Calibration | None:
         return Calibration(arrays, float(group.attrs["error"]))
     except (icechunk.IcechunkError, OSError, ValueError, KeyError) as error:
         raise StoreError(
-            f"{path}: cannot be read, it is damaged ({str(error).strip().splitlines()[0]}); move the folder away: "
+            f"{place.study(NAME)}: cannot be read, it is damaged ({reason_of(error)}); move it away: "
             "calibrations are made again"
         ) from None
 
@@ -54,7 +60,7 @@ def keep_calibration(
     Parameters
     ----------
     store : str or Path
-        Folder of the store.
+        Folder or URL of the store.
     key : str
         What the calibration is known by.
     calibration : Calibration
@@ -68,23 +74,23 @@ def keep_calibration(
     StoreError
         If it cannot be written.
     """
-    folder = Path(store)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{folder}: {error.strerror}; --store names a folder that can be written") from None
-    with locked(folder / f"{NAME}.lock", "another process writes the calibrations", patience=60.0):
-        path = folder / NAME
-        if path.exists() and not holds_repository(path) and (not path.is_dir() or any(path.iterdir())):
-            raise StoreError(f"{path}: is no store of calibrations; move it away, or choose another --store")
+    place = place_of(store)
+    where = place.study(NAME)
+    with place.lock(NAME, "another process writes the calibrations", patience=60.0) as still_held:
         try:
-            _write(path, key, calibration, about, seconds)
+            for _ in range(_ATTEMPTS):
+                still_held()
+                with suppress(icechunk.ConflictError):
+                    _write(place, key, calibration, about, seconds)
+                    break
+            else:
+                raise StoreError(f"{where}: others wrote to it {_ATTEMPTS} times in between; try again")
         except (icechunk.IcechunkError, OSError) as error:
-            raise StoreError(f"{path}: cannot be written: {str(error).strip().splitlines()[0]}") from error
+            raise unwritable(where, error) from error
 
 
-def _write(path: Path, key: str, calibration: Calibration, about: Mapping[str, Any], seconds: float) -> None:
-    repository = open_repository(path) if holds_repository(path) else create_repository(path)
+def _write(place: Place, key: str, calibration: Calibration, about: Mapping[str, Any], seconds: float) -> None:
+    repository = opened_or_created(place, NAME, "is no store of calibrations; move it away, or choose another --store")
     session = repository.writable_session("main")
     root = zarr.open_group(session.store, mode="a")
     if key in root:
