@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import stats
 
+from covsvc.budget import OK, UNDER, Drawn, Rule
 from covsvc.contracts import FloatArray
+from covsvc.kernels.binomial import clopper_pearson
 from covsvc.tally import EXACT, FAILED, ROUNDING, WORST, bin_bounds
 
 CELLS = ("limit_method", "cl", "b", "s_true")
@@ -38,12 +41,24 @@ _LONG_NAMES = {
     "p_failed": "fraction of toys whose limit failed",
     "under_significant": "coverage is significantly below cl",
 }
+_OF_A_BUDGET = {
+    "coverage_low": "lower end of the interval of coverage by which the budget decides",
+    "coverage_high": "upper end of the interval of coverage by which the budget decides; failed limits might cover",
+    "resolved": "what the budget knows of coverage: 0 no toys, 1 above cl - margin, 2 below cl, 3 neither",
+    "under_significant": "coverage is below cl, by the rule of the budget",
+}
+_STOPPED = "; adaptive: biased, since the number of toys depends on it"
+"""Said of the shares of toys that cover where a budget stops when they have told enough."""
 
 
 def summarize(cube: xr.Dataset) -> xr.Dataset:
     """Return the maps of a cube: coverage, sigma_Med/sigma_True and rates, with their intervals.
 
     Toys of failed blocks count as toys whose limit failed. The ratio is masked at s_true = 0.
+
+    Of a study with a budget of toys, coverage_low and coverage_high are the ends by which the budget decides (see
+    `covsvc.budget.Rule`, which the attribute ``adaptive`` holds as JSON), `resolved` is the decision (of coverage that
+    is known exactly, that of the exact value), and under_significant tells where it is that coverage is below cl.
 
     Parameters
     ----------
@@ -55,8 +70,8 @@ def summarize(cube: xr.Dataset) -> xr.Dataset:
     xarray.Dataset
         Over (limit_method, cl, b, s_true): n_toys, n_covered, coverage (failed limits count as misses), coverage_best
         (as hits), coverage_low, coverage_high, upper_coverage, sigma_med, sigma_med_over_true with _low and _high,
-        p_empty, p_unbounded, p_failed, under_significant, and the exact columns; over (limit_method, cl, b):
-        worst_coverage, worst_s_true, worst_s_min, worst_s_max.
+        p_empty, p_unbounded, p_failed, under_significant, resolved (of a budget), and the exact columns; over
+        (limit_method, cl, b): worst_coverage, worst_s_true, worst_s_min, worst_s_max.
     """
     maps = xr.Dataset(coords=cube[list(CELLS)].coords, attrs=dict(cube.attrs))
     in_failed = (cube["block_status"] == FAILED).sum("block").transpose(*CELLS) * _toys_per_block(cube)
@@ -65,7 +80,9 @@ def summarize(cube: xr.Dataset) -> xr.Dataset:
     number = n_toys.where(n_toys > 0)
     maps["coverage"] = maps["n_covered"] / number
     maps["coverage_best"] = (maps["n_covered"] + cube["n_failed"].transpose(*CELLS) + in_failed) / number
-    low, high = clopper_pearson(maps["n_covered"].values, n_toys.values)
+    rule = Rule.of(json.loads(cube.attrs.get("study", "{}")))
+    drawn = drawn_of(cube)
+    low, high = rule.intervals(drawn) if rule else clopper_pearson(drawn.n_covered, drawn.n_toys, INTERVAL)
     maps["coverage_low"], maps["coverage_high"] = (CELLS, low), (CELLS, high)
     maps["upper_coverage"] = cube["n_upper_covered"].transpose(*CELLS) / number
     maps["p_empty"] = cube["n_empty"].transpose(*CELLS) / number
@@ -81,8 +98,17 @@ def summarize(cube: xr.Dataset) -> xr.Dataset:
     for name in (*EXACT, *WORST):
         maps[name] = cube[name].load()
     maps["exact_sigma_med_over_true"] = maps["exact_median_upper"] / s_true
-    maps["under_significant"] = CELLS, _under(maps)
-    for name, long_name in _LONG_NAMES.items():
+    long_names = dict(_LONG_NAMES)
+    if rule:
+        maps["resolved"] = CELLS, resolved(cube, rule)
+        maps["under_significant"] = maps["resolved"] == UNDER
+        maps.attrs["adaptive"] = json.dumps(asdict(rule))
+        long_names |= _OF_A_BUDGET
+        for name in ("n_covered", "coverage", "coverage_best", "upper_coverage"):
+            long_names[name] += _STOPPED
+    else:
+        maps["under_significant"] = CELLS, _under(maps)
+    for name, long_name in long_names.items():
         maps[name].attrs = {"long_name": long_name} | (
             {"units": "events"} if name.startswith("sigma_med") and "over" not in name else {}
         )
@@ -90,13 +116,18 @@ def summarize(cube: xr.Dataset) -> xr.Dataset:
     return maps
 
 
-def clopper_pearson(x: NDArray[np.int64], n: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
-    """Return the ends of the 95 % Clopper-Pearson interval of x successes in n trials, NaN for n = 0."""
-    tail = 0.5 * (1.0 - INTERVAL)
-    with np.errstate(invalid="ignore"):
-        low = np.where(x > 0, special.betaincinv(np.maximum(x, 1), n - x + 1.0, tail), 0.0)
-        high = np.where(x < n, special.betaincinv(x + 1.0, np.maximum(n - x, 1), 1.0 - tail), 1.0)
-    return np.where(n > 0, low, np.nan), np.where(n > 0, high, np.nan)
+def drawn_of(cube: xr.Dataset) -> Drawn:
+    """Return what was drawn in the cells of a cube, over `CELLS`."""
+    names = ("block_status", "n_covered", "n_failed", "exact_coverage")
+    status, covered, failed, exact = (cube[name].transpose(*CELLS, ...).to_numpy() for name in names)
+    return Drawn(status, covered, failed, ~np.isnan(exact), _toys_per_block(cube))
+
+
+def resolved(cube: xr.Dataset, rule: Rule) -> NDArray[np.int8]:
+    """Return what is known of coverage, over `CELLS`: by the exact value where there is one, else by the toys."""
+    cl = cube["cl"].to_numpy()[:, None, None]
+    states, exact = rule.states(drawn_of(cube), cl), cube["exact_coverage"].transpose(*CELLS).to_numpy()
+    return np.where(np.isnan(exact), states, np.where(exact < cl - ROUNDING, UNDER, OK)).astype(np.int8)
 
 
 def _medians(cube: xr.Dataset, n_toys: NDArray[np.int64]) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -147,12 +178,15 @@ def _toys_per_block(cube: xr.Dataset) -> int:
 
 def _provenance(cube: xr.Dataset) -> dict[str, Any]:
     commit = json.loads(cube.attrs.get("commit", "{}"))
+    parts = {name: dict(sorted(commit.pop(name, {}).items())) for name in ("commit", "driver", "all", "packages")}
     source = json.loads(cube.attrs["source"])
     return {
         "snapshot": cube.attrs.get("snapshot", ""),
-        **commit,
+        **dict(sorted(commit.items())),
+        **parts["all"],
         "seed": source["seed"],
         "toys_per_block": source["toys_per_block"],
+        **parts["packages"],
         **json.loads(cube.attrs.get("environment", "{}")),
         "engine": cube.attrs.get("engine", ""),
     }

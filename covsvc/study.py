@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from numbers import Real
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SkipValidation,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -38,6 +40,12 @@ MOST_BLOCKS = 1_000_000
 
 RESERVED = ("calibrations",)
 """Folders of a store that are no studies."""
+
+MOST_TOYS = 10**12
+"""Toys of a cell, at most."""
+
+LEAST_MEMORY_MB = 200
+"""Memory with which a method of another distribution can be imported and sent a block."""
 
 BLOCKS_PER_TILE = 128
 """Blocks of a task at most: what one chunk of the store holds."""
@@ -230,6 +238,66 @@ def _told_options(build: Callable[[], Any]) -> dict[str, Any]:
     return {name: value for name, (value, default) in values.items() if value != default}
 
 
+class Isolation(_Model):
+    """Which limit methods work in a process of their own, and what they may use there.
+
+    In a study: true guards all methods, false none.
+    """
+
+    methods: Literal["others", "all", "none"] = "others"
+    """Those of other distributions, all, or none."""
+    seconds: float = Field(default=60.0, gt=0, le=1e6, strict=True, allow_inf_nan=False)
+    """In which a method answers for a block, or makes a calibration."""
+    memory_mb: Whole = Field(default=2000, ge=LEAST_MEMORY_MB, le=10_000_000)
+    """Address space beyond that of the process at its start."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _switched(cls, given: Any) -> Any:
+        if isinstance(given, bool):
+            return {"methods": "all" if given else "none"}
+        if not isinstance(given, Mapping | _Model):
+            raise _refuse(
+                f"{given!r}: give true (all methods), false (none) or a mapping of methods, seconds and memory_mb"
+            )
+        return given
+
+    def of(self, limit_method: str) -> Isolation | None:
+        """Return this for a limit method that is guarded, None for one that is not."""
+        others = self.methods == "others" and not registry.is_ours("methods", limit_method)
+        return self if others or self.methods == "all" else None
+
+
+class Resolution(_Model):
+    """What is to be known of the coverage of a cell: that it is below cl, or above cl - margin."""
+
+    margin: float = Field(default=0.005, gt=0, lt=0.5, strict=True)
+    """The deficit of coverage that does not matter."""
+    error: float = Field(default=0.01, gt=0, lt=0.5, strict=True)
+    """Probability, at most, that any cell of any column is wrongly called below cl; and the same for above."""
+
+
+class Budget(_Model):
+    """Toys of a cell: at least `min`, then twice as many and so on until all columns are resolved, at most `max`."""
+
+    min: Whole = Field(ge=1, le=MOST_TOYS)
+    max: Whole = Field(ge=1, le=MOST_TOYS)
+    resolved: Resolution = Resolution()
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Budget:
+        if self.min > self.max:
+            raise _refuse(f"{self.min} is more than max = {self.max}", "min")
+        return self
+
+
+_NUMBER: TypeAdapter[int] = TypeAdapter(Annotated[Whole, Field(ge=1, le=MOST_TOYS)])
+
+
+def _number_or_budget(given: Any) -> int | Budget:
+    return Budget.model_validate(given) if isinstance(given, Mapping | Budget) else _NUMBER.validate_python(given)
+
+
 class Study(_Model):
     """What to find out: toys of an experiment on a grid, and the limit methods which they are put through."""
 
@@ -245,11 +313,13 @@ class Study(_Model):
     """True backgrounds, expected events."""
     toys_per_block: Whole = Field(default=10_000, ge=1, le=10_000_000)
     """Toys of a block; with the seed it is what the toys are known by."""
-    n_toys: Whole = Field(ge=1, le=10**12)
-    """Toys in each cell, a multiple of toys_per_block."""
+    n_toys: Annotated[SkipValidation[int | Budget], BeforeValidator(_number_or_budget)]
+    """Toys in each cell, a multiple of toys_per_block; or a budget, of which each cell takes what it needs."""
     seed: Whole = Field(ge=0, lt=2**64)
     observed: dict[str, Any] | None = None
     """Real data, whose limits are shown with their coverage."""
+    isolate: Isolation = Isolation()
+    """Which limit methods work in a process of their own, so that none takes another down."""
 
     @field_validator("name")
     @classmethod
@@ -299,14 +369,16 @@ class Study(_Model):
 
     @field_validator("n_toys")
     @classmethod
-    def _whole_blocks(cls, n_toys: int, info: ValidationInfo) -> int:
+    def _whole_blocks(cls, n_toys: int | Budget, info: ValidationInfo) -> int | Budget:
         block = info.data.get("toys_per_block")
-        if block and n_toys > block * MOST_BLOCKS:
-            raise _refuse(f"{n_toys} makes more than {MOST_BLOCKS:,} blocks of {block}: raise toys_per_block")
-        if block and n_toys % block:
-            raise _refuse(
-                f"{n_toys} is no multiple of toys_per_block = {block}: take {math.ceil(n_toys / block) * block}"
-            )
+        ends = {"min": n_toys.min, "max": n_toys.max} if isinstance(n_toys, Budget) else {"": n_toys}
+        for end, toys in ends.items():
+            at = [end] if end else []
+            if block and toys > block * MOST_BLOCKS:
+                raise _refuse(f"{toys} makes more than {MOST_BLOCKS:,} blocks of {block}: raise toys_per_block", *at)
+            if block and toys % block:
+                cure = f"take {math.ceil(toys / block) * block}"
+                raise _refuse(f"{toys} is no multiple of toys_per_block = {block}: {cure}", *at)
         return n_toys
 
     @field_validator("observed")
@@ -322,9 +394,19 @@ class Study(_Model):
         return observed
 
     @property
+    def budget(self) -> Budget | None:
+        """How the number of toys is found; None where it is given."""
+        return self.n_toys if isinstance(self.n_toys, Budget) else None
+
+    @property
+    def most_toys(self) -> int:
+        """Toys in each cell, at most."""
+        return self.n_toys.max if isinstance(self.n_toys, Budget) else self.n_toys
+
+    @property
     def n_blocks(self) -> int:
-        """Blocks in each cell."""
-        return self.n_toys // self.toys_per_block
+        """Blocks in each cell, at most."""
+        return self.most_toys // self.toys_per_block
 
     @property
     def cells(self) -> int:
@@ -340,7 +422,11 @@ class Study(_Model):
     @property
     def columns(self) -> tuple[Column, ...]:
         """Every limit method at every cl."""
-        return tuple(Column(spec, cl) for spec in self.methods for cl in self.cl)
+        return tuple(self.column(spec, cl) for spec in self.methods for cl in self.cl)
+
+    def column(self, spec: MethodSpec, cl: float) -> Column:
+        """Return a limit method at one cl, guarded as the study says."""
+        return Column(spec, cl, self.isolate.of(spec.name))
 
     @property
     def is_enumerable(self) -> bool:
@@ -360,10 +446,17 @@ def _names(types: Sequence[type]) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """A limit method at one confidence level."""
+    """A limit method at one confidence level.
+
+    Attributes
+    ----------
+    isolation : Isolation, or None
+        None: it works in the process that asks.
+    """
 
     spec: MethodSpec
     cl: float
+    isolation: Isolation | None = None
 
     @property
     def key(self) -> tuple[str, float]:
@@ -523,8 +616,14 @@ def _reason(error: Any) -> tuple[tuple[str | int, ...], str]:
     at += tuple(error.get("ctx", {}).get("at", ()))
     name = ".".join(str(part) for part in at)
     if error["type"] == "extra_forbidden":
-        inner: dict[str | int, type[BaseModel]] = {"experiment": ExperimentSpec, "methods": MethodSpec}
-        model = Study if len(at) == 1 else inner.get(at[0], _Grid)
+        inner: dict[str | int, type[BaseModel]] = {
+            "experiment": ExperimentSpec,
+            "methods": MethodSpec,
+            "isolate": Isolation,
+            "n_toys": Budget,
+            "resolved": Resolution,
+        }
+        model = Study if len(at) == 1 else inner.get(at[-2], inner.get(at[0], _Grid))
         return at, unknown("key", str(at[-1]), model.model_fields)
     if error["type"] == "missing":
         return at, f"{name}: missing"

@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
+from covsvc.budget import OK, UNDECIDED, UNDER, Rule
 from covsvc.tally import ROUNDING
 
 ALPHA = 0.01
@@ -68,6 +69,10 @@ def judge(maps: xr.Dataset) -> Verdict:
     exact binomial with Holm's correction at 1 %. A method that rests on a table made from toys is held to cl less four
     standard errors of that table. ``asymptotic`` and ``nothing`` are reported.
 
+    Of a study with a budget of toys, which stops where it has seen enough, no test of the counts is valid: its own
+    intervals decide. A promise is broken if coverage is below cl in any cell, and kept if it is above cl less the
+    margin of the budget in all.
+
     Parameters
     ----------
     maps : xarray.Dataset
@@ -75,7 +80,10 @@ def judge(maps: xr.Dataset) -> Verdict:
     """
     methods = json.loads(maps.attrs["methods"])
     promising = [methods[label]["promises"] == "at_least" for label in maps["limit_method"].values.tolist()]
-    by_toys = _rejected_by_toys(maps, np.array(promising), _least(maps, methods))
+    least = _least(maps, methods)
+    rule = Rule(**json.loads(maps.attrs["adaptive"])) if "adaptive" in maps.attrs else None
+    by_toys = _below(maps, least) if rule else _rejected_by_toys(maps, np.array(promising), least)
+    waiting = _undecided(maps, least - rule.margin) if rule else None
     lost = _lost_blocks(maps)
     findings = tuple(
         _find(
@@ -85,24 +93,13 @@ def judge(maps: xr.Dataset) -> Verdict:
             methods[label],
             by_toys[row, column],
             lost.get((label, cl), ""),
+            None if waiting is None else int(waiting[row, column]),
         )
         for row, label in enumerate(maps["limit_method"].values.tolist())
         for column, cl in enumerate(maps["cl"].values.tolist())
         if _has_data(maps.isel(limit_method=row, cl=column))
     )
-    n_toys = maps["n_toys"].values
-    drawn = n_toys[n_toys > 0]
-    deficit = (
-        max((smallest_deficit(int(drawn.min()), cl, drawn.size) for cl in maps["cl"].values), default=np.nan)
-        if drawn.size
-        else np.nan
-    )
-    told = (
-        f"In {drawn.size:,} tests (a cell in a column) of {int(drawn.min()):,} toys, toys alone show a coverage "
-        f"that is too small by {deficit:.2g} with 80 % power."
-        if drawn.size
-        else "No toys were drawn."
-    )
+    deficit, told = _by_budget(maps, rule) if rule else _by_toys(maps)
     outcomes = [finding.outcome for finding in findings]
     broken = [f"{finding.limit_method} at {finding.cl:g}" for finding in findings if finding.outcome == "broken"]
     if broken:
@@ -122,10 +119,10 @@ def judge(maps: xr.Dataset) -> Verdict:
     return Verdict("passed", f"{sentence}.", deficit, told, findings)
 
 
-def smallest_deficit(n: int, cl: float, tests: int) -> float:
+def smallest_deficit(n: int, cl: float, tests: int, alpha: float = ALPHA) -> float:
     """Return the smallest deficit of coverage that one of `tests` exact binomial tests shows with 80 % power.
 
-    Each test has level ALPHA / `tests`.
+    Each test has level `alpha` / `tests`.
 
     Parameters
     ----------
@@ -133,14 +130,45 @@ def smallest_deficit(n: int, cl: float, tests: int) -> float:
         Toys of a cell.
     cl : float
     tests : int
-        Cells times columns.
+        Cells times columns; of a budget, times looks.
+    alpha : float
+        Probability of a false alarm in any of them.
     """
-    threshold = int(stats.binom.ppf(ALPHA / tests, n, cl))
-    if stats.binom.cdf(threshold, n, cl) > ALPHA / tests:
+    level = alpha / tests
+    threshold = int(stats.binom.ppf(level, n, cl))
+    if stats.binom.cdf(threshold, n, cl) > level:
         threshold -= 1
     if threshold < 0:
         return float(cl)
     return float(cl - stats.beta.ppf(0.2, threshold + 1, n - threshold))
+
+
+def _by_toys(maps: xr.Dataset) -> tuple[float, str]:
+    """Return the smallest deficit that the toys show, and say so."""
+    n_toys = maps["n_toys"].values
+    drawn = n_toys[n_toys > 0]
+    if not drawn.size:
+        return np.nan, "No toys were drawn."
+    deficit = max((smallest_deficit(int(drawn.min()), cl, drawn.size) for cl in maps["cl"].values), default=np.nan)
+    return deficit, (
+        f"In {drawn.size:,} tests (a cell in a column) of {int(drawn.min()):,} toys, toys alone show a coverage "
+        f"that is too small by {deficit:.2g} with 80 % power."
+    )
+
+
+def _by_budget(maps: xr.Dataset, rule: Rule) -> tuple[float, str]:
+    """Return the smallest deficit that the largest number of toys shows, and say what the budget has found."""
+    tests = len(rule.looks) * rule.tests
+    deficit = max((smallest_deficit(rule.looks[-1], cl, tests, rule.error) for cl in maps["cl"].values), default=np.nan)
+    states = maps["resolved"].values[np.isnan(maps["exact_coverage"].values)]
+    under, above, neither = (int((states == state).sum()) for state in (UNDER, OK, UNDECIDED))
+    return deficit, (
+        f"Cells were given {rule.looks[0]:,} to {rule.looks[-1]:,} toys, until coverage was known to be below cl or "
+        f"above cl - {rule.margin:g}. Of {states.size:,} tests by toys (a cell in a column) {under:,} are below, "
+        f"{above:,} above, {neither:,} undecided; with a probability of at most {rule.error:g} any is wrongly called "
+        f"below, and with no larger one above. {rule.looks[-1]:,} toys show a coverage that is too small by "
+        f"{deficit:.2g} with 80 % power."
+    )
 
 
 def _nameable(told: dict[str, Any]) -> dict[str, Any]:
@@ -191,6 +219,18 @@ def _rejected_by_toys(maps: xr.Dataset, promising: NDArray[np.bool_], least: NDA
     return np.asarray(rejected.any(axis=(2, 3)))
 
 
+def _below(maps: xr.Dataset, least: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return, over (limit_method, cl), whether the intervals of a budget lie below `least` in a cell."""
+    by_toys = np.isnan(maps["exact_coverage"].values)
+    return np.asarray((by_toys & (maps["coverage_high"].values < least[:, :, None, None])).any(axis=(2, 3)))
+
+
+def _undecided(maps: xr.Dataset, least: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return, over (limit_method, cl), in how many cells the intervals of a budget do not lie above `least`."""
+    by_toys = np.isnan(maps["exact_coverage"].values)
+    return np.asarray((by_toys & ~(maps["coverage_low"].values > least[:, :, None, None])).sum(axis=(2, 3)))
+
+
 def _lost_blocks(maps: xr.Dataset) -> dict[tuple[str, float], str]:
     """Return why blocks failed of the columns of which some did, by label and cl."""
     cells = {name: set(maps[name].values.tolist()) for name in ("limit_method", "cl", "b", "s_true")}
@@ -202,25 +242,33 @@ def _lost_blocks(maps: xr.Dataset) -> dict[tuple[str, float], str]:
     }
 
 
-def _find(maps: xr.Dataset, label: str, cl: float, method: dict[str, Any], rejected: bool, lost: str) -> Finding:
+def _find(
+    maps: xr.Dataset, label: str, cl: float, method: dict[str, Any], rejected: bool, lost: str, waiting: int | None
+) -> Finding:
+    """Judge one column; of a budget, `waiting` cells are not known to cover."""
     coverage, s_true, b, exact = _worst(maps)
-    known = "smallest exact coverage" if exact else "smallest coverage of toys"
+    of_toys = "smallest coverage of toys" if waiting is None else "smallest coverage of toys (adaptive)"
+    known = "smallest exact coverage" if exact else of_toys
     where = f"{known} {coverage:.5f} at s_true = {s_true:.6g}, b = {b:g}"
     if not exact and (failed := float(maps["p_failed"].sel(s_true=s_true, b=b))) > 0:
         where += f", where {failed:.3g} of the limits failed and count as misses"
-    if lost and not exact and not rejected:
+    summed = exact and not np.isnan(maps["worst_coverage"].values).any()
+    broken = rejected or (exact and coverage < cl - ROUNDING)
+    if lost and not summed and not (broken and method["promises"] == "at_least") and waiting != 0:
         outcome, sentence = "undecided", f"{where}; blocks failed, draw them again with --retry-failed: {lost}"
     elif method["promises"] != "at_least":
         outcome = "reported"
         promised = "cl asymptotically" if method["promises"] == "asymptotic" else "nothing"
         sentence = f"{where}; the method promises {promised}"
-    elif rejected or (exact and coverage < cl - ROUNDING):
+    elif broken:
         outcome, sentence = "broken", f"{where}, below the promised {cl:g}"
     elif exact and np.isnan(maps["worst_coverage"].values).any():
         outcome, sentence = "undecided", f"{where}; some backgrounds are not summed yet"
     elif not exact and maps["n_toys"].values.min() == 0:
         outcome, sentence = "undecided", f"{where}; some cells have no toys yet"
-    elif not exact and (maps["p_failed"].values > 0).any():
+    elif waiting:
+        outcome, sentence = "undecided", f"{where}; in {waiting} cells the budget has not shown that it is large enough"
+    elif not exact and (maps["p_failed"].values > 0).any() and waiting is None:
         outcome, sentence = "undecided", f"{where}; some limits failed, which count as misses here"
     else:
         outcome, sentence = "kept", f"{where}"

@@ -12,7 +12,8 @@ from scipy import special, stats
 
 from covsvc import api
 from covsvc.contracts import one_sided
-from covsvc.maps import CELLS, clopper_pearson, summarize
+from covsvc.kernels.binomial import clopper_pearson
+from covsvc.maps import CELLS, summarize
 from covsvc.tally import EXACT, N_BINS, bin_of
 
 STEP = 1.005  # upper over lower edge of a bin
