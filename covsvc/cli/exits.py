@@ -1,0 +1,3 @@
+"""The exit codes."""
+
+PASSED, GATE_FAILED, USAGE, INCOMPLETE, CLUSTER, INTERRUPTED = 0, 1, 2, 3, 4, 130
