@@ -1,4 +1,4 @@
-"""Names of limit methods, experiments and clusters, found by entry point."""
+"""Names of limit methods, experiments, clusters and figures, found by entry point."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def installed(kind: str) -> Mapping[str, EntryPoint]:
     for entry in sorted(entry_points(group=f"covsvc.{kind}")):
         if entry.name in found and found[entry.name].value != entry.value:
             raise StudyError(
-                f"{entry.name}: two installed {kind} have this name, {found[entry.name].value} and {entry.value}; "
-                "uninstall one of their distributions"
+                f"{entry.name}: two installed {kind} have this name, {found[entry.name].value} of "
+                f"{_distribution(found[entry.name])} and {entry.value} of {_distribution(entry)}; uninstall one of them"
             )
         found[entry.name] = entry
     return found
@@ -54,8 +54,31 @@ def find(kind: str, name: str) -> Any:
     ------
     UnknownName
         If there is none; the message holds the installed names.
+    StudyError
+        If it cannot be imported, or lacks what is needed of its kind.
     """
-    return _entry(kind, name).load()
+    entry = _entry(kind, name)
+    try:
+        plugin = entry.load()
+    except (Exception, SystemExit) as error:
+        raise StudyError(
+            f"{name}: {entry.value} of {_distribution(entry)} cannot be imported: {type(error).__name__}: {error}; "
+            "repair it or uninstall it"
+        ) from error
+    lacking = [each for each in _NEEDED.get(kind, ()) if not hasattr(plugin, each)]
+    if lacking:
+        raise StudyError(
+            f"{name}: {entry.value} of {_distribution(entry)} lacks {', '.join(lacking)}; repair it "
+            "(covsvc.testing has the tests for it) or uninstall it"
+        )
+    return plugin
+
+
+_NEEDED = {
+    "methods": ("__dataclass_fields__", "reads", "sided", "promises", "limits"),
+    "experiments": ("__dataclass_fields__", "gives", "toys", "observe"),
+}
+"""What `find` does not hand out without."""
 
 
 def _entry(kind: str, name: str) -> EntryPoint:
@@ -75,7 +98,7 @@ def method(name: str, options: Mapping[str, Any] | None = None) -> LimitMethod:
     OptionError
         If it has no such option, or refuses a value.
     """
-    return cast("LimitMethod", _build("methods", name, options or {}))
+    return cast("LimitMethod", build(find("methods", name), name, options or {}))
 
 
 def experiment(name: str, options: Mapping[str, Any] | None = None) -> Experiment:
@@ -88,12 +111,26 @@ def experiment(name: str, options: Mapping[str, Any] | None = None) -> Experimen
     OptionError
         If it has no such option, or refuses a value.
     """
-    return cast("Experiment", _build("experiments", name, options or {}))
+    return cast("Experiment", build(find("experiments", name), name, options or {}))
 
 
 def is_ours(kind: str, name: str) -> bool:
     """Tell whether a method or an experiment comes with covsvc."""
-    return _entry(kind, name).value.startswith("covsvc.")
+    return package_of(kind, name) == "covsvc"
+
+
+def package_of(kind: str, name: str) -> str:
+    """Return the top-level package in which a method or an experiment is."""
+    return _entry(kind, name).module.partition(".")[0]
+
+
+def origin(kind: str, name: str) -> str:
+    """Return the distribution that a plug-in comes with, and its version."""
+    return _distribution(_entry(kind, name))
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "no distribution"
 
 
 def view_for(reads: tuple[type, ...], gives: tuple[type, ...]) -> int | None:
@@ -106,8 +143,14 @@ def view_for(reads: tuple[type, ...], gives: tuple[type, ...]) -> int | None:
     return next(exactly, next(inherited, None))
 
 
-def _build(kind: str, name: str, options: Mapping[str, Any]) -> Any:
-    plugin = find(kind, name)
+def build(plugin: Any, name: str, options: Mapping[str, Any]) -> Any:
+    """Return a method or an experiment of the class `plugin`, which is called `name`, with these options.
+
+    Raises
+    ------
+    OptionError
+        If it has no such option, or refuses a value.
+    """
     types = get_type_hints(plugin)
     known = {field.name: types[field.name] for field in dataclasses.fields(plugin)}
     values = {}

@@ -1,23 +1,16 @@
-"""What every installed method and experiment is held to, and the observations themselves."""
+"""What every method and experiment of covsvc is held to, and the observations themselves."""
 
-import pickle
-from dataclasses import FrozenInstanceError, fields, is_dataclass
-from importlib.metadata import entry_points
+from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from covsvc.binned_model import BinnedModel, Interpolation, Parameter, Scale
+from covsvc import registry
 from covsvc.contracts import (
     MOST_EVENTS,
     MOST_OFF,
     Binned,
     Counts,
-    Enumerable,
-    Events,
-    Experiment,
-    LimitMethod,
-    Limits,
     ModelledEvents,
     OnOff,
     Sideband,
@@ -28,99 +21,7 @@ from covsvc.contracts import (
     two_sided,
 )
 from covsvc.errors import ObservationError
-
-
-class EventsOverBackground(Events):
-    """Events of which some are of a known background, which every method of events reads in another way."""
-
-
-class EventsWithKnown(ModelledEvents):
-    """Events whose background is known, or known with an error, which methods of densities read in another way."""
-
-
-MODEL = entry_points(group="covsvc.experiments")["gaussian_flat"].load()().model(1.0)
-BINS = BinnedModel(
-    ("signal", "background"),
-    ((2.0, 4.0, 1.0), (6.0, 3.0, 1.5)),
-    (True, False),
-    (Parameter("scale"), Parameter("background[1]", "poisson", value=1.0, tau=16.0, low=0.0)),
-    (Interpolation(0, 1, "factor", (0.9,), (1.1,)), Scale(1, 1, 1, 2)),
-)
-
-
-# sensible observations of each type, one a row, and how rows become a batch
-POSITIONS = [
-    (),
-    (0.5,),
-    (0.9,),
-    (0.1, 0.7),
-    (0.0,),
-    (0.0, 1.0),
-    (0.4, 0.4, 0.4),
-    (0.02, 0.05, 0.11, 0.13, 0.2, 0.8),
-    tuple((np.arange(12) / 13.0).tolist()),
-    tuple((np.arange(40) / 80.0).tolist()),
-    tuple((np.arange(200) / 200.0).tolist()),
-]
-RATIOS = [
-    (),
-    (0.0,),
-    (1.0,),
-    (np.inf,),
-    (0.0, 0.0, 0.0),
-    (8.0, 8.0, 8.0),
-    (7.9, 0.2, 1e-12, 0.0, 3.0),
-    (np.inf, 0.0, 1e-300, 1e300),
-    tuple((8.0 * np.exp(-0.5 * np.linspace(-10, 10, 40) ** 2)).tolist()),
-    tuple((8.0 * np.exp(-0.5 * np.linspace(-3, 3, 25) ** 2)).tolist()),
-]
-ROWS = {
-    Counts: [
-        (0, 0.0),
-        (1, 0.0),
-        (0, 3.0),
-        (0, 0.3),
-        (1, 0.5),
-        (3, 5.5),
-        (3, 1.0),
-        (7, 3.0),
-        (25, 10.0),
-        (2, 1e-12),
-        (5, 60.0),
-        (120, 100.0),
-        (1000, 900.0),
-    ],
-    OnOff: [(0, 0), (1, 0), (0, 3), (3, 11), (3, 0), (7, 2), (25, 40), (2, 90), (120, 210)],
-    Sideband: [(0, 0, 0), (1, 0, 0), (0, 4, 3), (3, 15, 10), (3, 6, 0), (9, 2, 1), (25, 80, 50), (1, 40, 38)],
-    Events: POSITIONS,
-    EventsOverBackground: POSITIONS,
-    ModelledEvents: RATIOS,
-    EventsWithKnown: RATIOS,
-    Binned: [
-        ((0, 0, 0), (0.0, 16.0)),
-        ((6, 3, 2), (0.0, 16.0)),
-        ((7, 8, 2), (0.5, 12.0)),
-        ((2, 1, 0), (-1.5, 20.0)),
-        ((15, 20, 6), (1.0, 16.0)),
-        ((0, 0, 9), (0.0, 0.0)),
-    ],
-    UncertainCounts: [(0, 0.0, 0.0), (0, 3.0, 1.0), (3, 5.5, 1.0), (3, 5.5, 0.0), (7, 0.3, 0.3), (60, 40.0, 6.0)],
-}
-BATCH = {
-    Events: Events.of,
-    EventsOverBackground: lambda rows: Events.of(rows, 2.5, [[u**3 for u in row] for row in rows]),
-    Counts: lambda rows: Counts([n for n, _ in rows], np.array([b for _, b in rows])),
-    OnOff: lambda rows: OnOff([n for n, _ in rows], [n for _, n in rows], tau=2.0),
-    Sideband: lambda rows: Sideband(*([row[i] for row in rows] for i in range(3)), zeta=0.25, zeta_sb=0.5),
-    ModelledEvents: lambda rows: ModelledEvents.of(rows, MODEL),
-    EventsWithKnown: lambda rows: ModelledEvents.of(rows, MODEL, b=6.0, b_error=1.5),
-    Binned: lambda rows: Binned(
-        np.array([row[0] for row in rows], np.int64).reshape(-1, 3),
-        np.array([row[1] for row in rows]).reshape(-1, 2),
-        BINS,
-    ),
-    UncertainCounts: lambda rows: UncertainCounts(*(np.array([row[i] for row in rows]) for i in range(3))),
-}
+from covsvc.testing import ExperimentContract, MethodContract
 
 # real data of each experiment
 DATA = {
@@ -175,59 +76,48 @@ QUICK = {
     ("sampling_distribution", Binned): {"n_toys": 200},
 }
 
-# other forms of the observations, which methods read in another way
-OTHER_FORMS = {Events: (EventsOverBackground,), ModelledEvents: (EventsWithKnown,)}
-
 # the shortest runs of two confidence levels need not lie inside each other: n = 6 has 2.436 at 90 %, 2.613 at 95 %
 LOWER_END_MAY_RISE = {"crow_gardner"}
 
 # these need a table, which there is at these confidence levels only
 TABLED = {"optimum_interval", "p_max", "fixed_interval_n"}
-TABLED_LEVELS = [0.90, 0.95, 0.99]
 
-METHODS = {entry.name: entry for entry in entry_points(group="covsvc.methods")}
-EXPERIMENTS = {entry.name: entry for entry in entry_points(group="covsvc.experiments")}
-
-
-def build(name, options):
-    return METHODS[name].load()(**options)
+METHODS = sorted(name for name in registry.installed("methods") if registry.is_ours("methods", name))
+EXPERIMENTS = sorted(name for name in registry.installed("experiments") if registry.is_ours("experiments", name))
 
 
-READERS = [
-    (name, options or QUICK.get((name, read), {}), kind)
-    for name, options in [*((name, {}) for name in sorted(METHODS)), *VARIANTS]
-    for read in build(name, options).reads
-    for kind in (read, *OTHER_FORMS.get(read, ()))
-]
-SOURCES = [*((name, NEEDED.get(name, {})) for name in sorted(EXPERIMENTS)), *EXPERIMENT_VARIANTS]
+def method_contract(name, options):
+    method = registry.find("methods", name)(**options)
+    slow = [] if options else [kind for kind in method.reads if (name, kind) in QUICK]
+    told = {
+        "method": method,
+        "levels": [0.90, 0.95, 0.99] if name in TABLED else MethodContract.levels,
+        "levels_are_nested": name not in LOWER_END_MAY_RISE,
+        "tried_on": tuple(kind for kind in method.reads if kind not in slow),
+    }
+    yield told
+    for kind in slow:
+        yield told | {"method": registry.find("methods", name)(**QUICK[name, kind]), "tried_on": (kind,)}
 
 
-def is_enumerable(name, options):
-    experiment = EXPERIMENTS[name].load()(**options)
-    return isinstance(experiment, Enumerable) and experiment.counts(1.0, 1.0) is not None
+def experiment_contract(name, options):
+    assert name in DATA, "add real data of this experiment to DATA"
+    data = DATA[name] | MORE_DATA.get(options.get("b_is"), {})
+    return {"experiment": registry.find("experiments", name)(**options), "data": data}
 
 
-def over_methods(readers):
-    ids = [f"{name}-{options or ''}-{kind.__name__}" for name, options, kind in readers]
-    return pytest.mark.parametrize(("name", "options", "kind"), readers, ids=ids)
+def classes():
+    """Yield a test class for each choice of options of every method and experiment."""
+    for name, options in [*((name, {}) for name in METHODS), *VARIANTS]:
+        for told in method_contract(name, options):
+            if told["tried_on"]:
+                yield type(f"Test {told['method']!r}", (MethodContract,), told)
+    for name, options in [*((name, NEEDED.get(name, {})) for name in EXPERIMENTS), *EXPERIMENT_VARIANTS]:
+        told = experiment_contract(name, options)
+        yield type(f"Test {told['experiment']!r}", (ExperimentContract,), told)
 
 
-def over_experiments(sources):
-    return pytest.mark.parametrize(("name", "options"), sources, ids=lambda each: str(each or ""))
-
-
-every_method = over_methods(READERS)
-every_method_on_counts = over_methods([reader for reader in READERS if reader[2] is Counts])
-every_experiment = over_experiments(SOURCES)
-every_enumerable_experiment = over_experiments([source for source in SOURCES if is_enumerable(*source)])
-
-
-def observations(kind):
-    return BATCH[kind](ROWS[kind])
-
-
-def bits(limits):
-    return [limits.lower.tobytes(), limits.upper.tobytes(), limits.status.tobytes()]
+globals().update({each.__name__: each for each in classes()})
 
 
 def test_there_are_methods_and_experiments():
@@ -235,225 +125,11 @@ def test_there_are_methods_and_experiments():
     assert EXPERIMENTS
 
 
-@every_method
-def test_method_describes_itself(name, options, kind):
-    method = build(name, options)
-    assert isinstance(method, LimitMethod)
-    assert method.reads
-    assert all(isinstance(kind, type) for kind in method.reads)
-    assert kind in ROWS, "add sensible observations of what it reads to ROWS"
-    assert method.sided in {"upper", "two"}
-    assert method.promises in {"at_least", "asymptotic", "nothing"}
-
-
-@every_method
-def test_method_is_a_frozen_dataclass_that_travels(name, options, kind):
-    method = build(name, options)
-    assert is_dataclass(method)
-    for field in (*(f.name for f in fields(method)), "anything"):
-        with pytest.raises(FrozenInstanceError):
-            setattr(method, field, 1)
-    copy = pickle.loads(pickle.dumps(method))
-    assert copy == method
-    assert hash(copy) == hash(method)
-    assert bits(copy.limits(observations(kind), 0.9)) == bits(method.limits(observations(kind), 0.9))
-
-
-@every_method
-def test_limits_are_arrays_over_toys(name, options, kind):
-    method = build(name, options)
-    observed = observations(kind)
-    limits = method.limits(observed, 0.9)
-    assert isinstance(limits, Limits)
-    assert limits.lower.dtype == limits.upper.dtype == np.float64
-    assert limits.status.dtype == np.int8
-    assert limits.lower.shape == limits.upper.shape == limits.status.shape == (len(observed),)
-
-
-@every_method
-@pytest.mark.parametrize("cl", [0.5, 0.9, 0.95])
-def test_status_and_ends_agree(name, options, kind, cl):
-    method = build(name, options)
-    cl = max(cl, TABLED_LEVELS[0]) if name in TABLED else cl
-    limits = method.limits(observations(kind), cl)
-    ok, empty, unbounded, failed = (limits.status == status for status in Status)
-    assert (ok | empty | unbounded | failed).all()
-    assert (limits.lower[~failed] >= 0).all()
-    assert (limits.lower[~failed] <= limits.upper[~failed]).all()
-    assert np.isfinite(limits.upper[ok]).all()
-    assert (limits.upper[empty] == 0).all()
-    assert (limits.upper[unbounded] == np.inf).all()
-    assert np.isnan(limits.lower[failed]).all()
-    assert np.isnan(limits.upper[failed]).all()
-    if method.sided == "upper":
-        assert (limits.lower[~failed] == 0).all()
-
-
-@every_method
-def test_limits_do_not_depend_on_the_batch(name, options, kind):
-    method = build(name, options)
-    order = np.random.default_rng(1999).permutation(3 * len(ROWS[kind])) % len(ROWS[kind])
-    together = method.limits(BATCH[kind]([ROWS[kind][i] for i in order]), 0.9)
-    alone = [method.limits(BATCH[kind]([row]), 0.9) for row in ROWS[kind]]
-    for part in ("lower", "upper", "status"):
-        one_by_one = np.concatenate([getattr(limits, part) for limits in alone])[order]
-        assert getattr(together, part).tobytes() == one_by_one.tobytes()
-
-
-@every_method
-def test_limits_are_the_same_every_time(name, options, kind):
-    method = build(name, options)
-    assert bits(method.limits(observations(kind), 0.9)) == bits(build(name, options).limits(observations(kind), 0.9))
-
-
-@every_method
-def test_an_empty_batch_has_no_limits(name, options, kind):
-    method = build(name, options)
-    limits = method.limits(BATCH[kind]([]), 0.9)
-    assert len(limits.lower) == len(limits.upper) == len(limits.status) == 0
-
-
-@every_method
-def test_the_observation_is_left_as_it_was(name, options, kind):
-    method = build(name, options)
-    observed = observations(kind)
-    told = {field.name: getattr(observed, field.name) for field in fields(observed)}
-    if kind is Events:  # what methods share of them, too
-        told["largest_intervals"] = observed.largest_intervals
-    before = pickle.dumps(told)
-    for value in told.values():
-        if isinstance(value, np.ndarray):
-            value.setflags(write=False)
-    method.limits(observed, 0.9)
-    assert pickle.dumps(told) == before
-    assert all(getattr(observed, name) is value for name, value in told.items())
-
-
-def slack(one, other):
-    """Return by how much limits of methods that draw toys of their own may miss each other: five standard errors."""
-    if one.error is None:
-        return 0.0
-    return np.nan_to_num(5 * np.hypot(one.error, other.error))
-
-
-@every_method
-def test_higher_confidence_never_tightens(name, options, kind):
-    method = build(name, options)
-    levels = TABLED_LEVELS if name in TABLED else [0.5, 0.6827, 0.9, 0.95, 0.99, 0.999]
-    ladder = [method.limits(observations(kind), cl) for cl in levels]
-    for looser, tighter in zip(ladder[1:], ladder, strict=False):
-        known = (looser.status != Status.FAILED) & (tighter.status != Status.FAILED)
-        not_empty = known & (tighter.status != Status.EMPTY)
-        assert (looser.upper >= tighter.upper - slack(looser, tighter))[known].all()
-        assert name in LOWER_END_MAY_RISE or (looser.lower[not_empty] <= tighter.lower[not_empty]).all()
-        assert (looser.status[not_empty] != Status.EMPTY).all()
-
-
-@every_method_on_counts
-def test_one_background_for_all_is_the_same_background_for_each(name, options, kind):
-    method = build(name, options)
-    n = np.arange(12)
-    for b in (0.0, 2.5):
-        assert bits(method.limits(Counts(n, b), 0.9)) == bits(method.limits(Counts(n, np.full(12, b)), 0.9))
-
-
-def build_experiment(name, options):
-    return EXPERIMENTS[name].load()(**options)
-
-
-@every_experiment
-def test_experiment_describes_itself(name, options):
-    experiment = build_experiment(name, options)
-    assert isinstance(experiment, Experiment)
-    assert is_dataclass(experiment)
-    assert experiment.gives
-    assert set(getattr(experiment, "plugs_in", ())) <= set(experiment.gives)
-    with pytest.raises(FrozenInstanceError):
-        experiment.anything = 1
-    assert pickle.loads(pickle.dumps(experiment)) == experiment
-
-
-@every_experiment
-@pytest.mark.parametrize("size", [0, 1, 50])
-@pytest.mark.parametrize("b", [0.0, 1.5])
-def test_toys_come_as_the_views_it_gives(name, options, b, size):
-    experiment = build_experiment(name, options)
-    views = experiment.toys(2.0, b, size, np.random.default_rng(1999))
-    assert tuple(type(view) for view in views) == experiment.gives
-    assert [len(view) for view in views] == [size] * len(views)
-
-
-@every_experiment
-def test_the_same_generator_draws_the_same_toys(name, options):
-    experiment = build_experiment(name, options)
-    first, again, other = (experiment.toys(2.0, 1.5, 50, np.random.default_rng(seed)) for seed in (1999, 1999, 2000))
-    assert pickle.dumps(first) == pickle.dumps(again)
-    assert pickle.dumps(first) != pickle.dumps(other)
-
-
-@every_enumerable_experiment
-@pytest.mark.parametrize(("s_true", "b"), [(0.0, 0.0), (2.0, 1.5), (0.0, 60.0)])
-def test_outcomes_are_views_whose_probabilities_add_up_to_one(name, options, s_true, b):
-    views, probability = build_experiment(name, options).outcomes(s_true, b)
-    assert tuple(type(view) for view in views) == build_experiment(name, options).gives
-    assert all(len(view) == len(probability) for view in views)
-    assert (probability >= 0).all()
-    assert probability.sum() == pytest.approx(1, abs=1e-12)
-
-
-@every_enumerable_experiment
-@pytest.mark.parametrize(("s_true", "b"), [(0.0, 0.0), (2.0, 1.5), (0.0, 60.0)])
-def test_counts_that_are_drawn_are_those_that_toys_consist_of(name, options, s_true, b):
-    experiment = build_experiment(name, options)
-    drawn = experiment.draw(s_true, b, 50, np.random.default_rng(1999))
-    assert len(drawn) == len(experiment.counts(s_true, b))
-    assert all(each.dtype == np.int64 and each.shape == (50,) for each in drawn)
-    toys = experiment.toys(s_true, b, 50, np.random.default_rng(1999))
-    assert pickle.dumps(experiment.views(drawn, b)) == pickle.dumps(toys)
-
-
-@every_enumerable_experiment
-def test_only_the_first_count_depends_on_the_signal(name, options):
-    experiment = build_experiment(name, options)
-    (first, *rest), (other, *same) = (experiment.counts(s_true, 1.5) for s_true in (0.0, 4.0))
-    assert [(run.first, run.probability.tobytes()) for run in rest] == [
-        (run.first, run.probability.tobytes()) for run in same
-    ]
-    assert first.probability.tobytes() != other.probability.tobytes()
-
-
-@every_enumerable_experiment
-def test_what_is_told_of_an_outcome_does_not_depend_on_the_others(name, options):
-    experiment = build_experiment(name, options)
-    runs = experiment.counts(2.0, 1.5)
-    counts = grid_of([run.first for run in runs], [len(run.probability) for run in runs])
-    together = experiment.views(counts, 1.5)
-    chosen = np.arange(0, len(counts[0]), 3)
-    alone = experiment.views([each[chosen] for each in counts], 1.5)
-    for one, other in zip(together, alone, strict=True):
-        for field in fields(one):
-            value = getattr(one, field.name)
-            value = value[chosen] if isinstance(value, np.ndarray) else value
-            assert np.array_equal(value, getattr(other, field.name))
-
-
 def test_combinations_of_counts_run_through_the_last_one_fastest():
     on, off = grid_of((3, 0), (2, 3))
     assert (on.tolist(), off.tolist()) == ([3, 3, 3, 4, 4, 4], [0, 1, 2, 0, 1, 2])
     (alone,) = grid_of((5,), (3,))
     assert alone.tolist() == [5, 6, 7]
-
-
-@every_experiment
-def test_real_data_come_as_the_views_it_gives(name, options):
-    assert name in DATA, "add real data of this experiment to DATA"
-    experiment = build_experiment(name, options)
-    data = DATA[name] | MORE_DATA.get(options.get("b_is"), {})
-    views = experiment.observe(data)
-    assert tuple(type(view) for view in views) == experiment.gives
-    assert all(len(view) == 1 for view in views)
-    assert experiment.background(data) >= 0
-    assert experiment.background(data, no_signal=True) >= 0
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,41 @@ def test_what_another_distribution_installs_is_found_like_our_own(plugins):
     assert type(registry.experiment("drawn")).__module__ == "strange_plugins"
 
 
+def test_it_is_known_which_distribution_a_plug_in_comes_with(plugins, tmp_path, monkeypatch):
+    from covsvc import __version__
+
+    alike = tmp_path / "alike"
+    install(alike, "covsvc_alike", "[covsvc.methods]\nalike = covsvc_alike:Other\n", "class Other: ...\n")
+    monkeypatch.syspath_prepend(str(alike))
+    registry.installed.cache_clear()
+    assert registry.origin("methods", "too_low") == "strange 1.0"
+    assert registry.origin("methods", "classical") == f"covsvc {__version__}"
+    assert registry.is_ours("methods", "classical")
+    assert registry.is_ours("experiments", "counting")
+    assert not registry.is_ours("methods", "too_low")
+    assert not registry.is_ours("methods", "alike")  # a name that begins like ours is not ours
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import nowhere_to_be_found\n", "cannot be imported: ModuleNotFoundError: No module named 'nowhere_to_be_found'; repair it or uninstall it"),
+        ("1 / 0\n", "cannot be imported: ZeroDivisionError: division by zero; repair it or uninstall it"),
+        ("class Other:\n    reads = sided = promises = ()\n", "lacks __dataclass_fields__, limits; repair it (covsvc.testing has the tests for it) or uninstall it"),
+    ],
+)  # fmt: skip
+def test_a_plug_in_that_cannot_be_used_is_named_with_its_distribution(code, message, tmp_path, monkeypatch):
+    site, name = tmp_path / "site", f"bad_plugin_{len(message)}"
+    install(site, name, f"[covsvc.methods]\nbad = {name}:Other\n", code)
+    monkeypatch.syspath_prepend(str(site))
+    registry.installed.cache_clear()
+    with pytest.raises(StudyError) as refused:
+        registry.method("bad")
+    assert str(refused.value) == f"bad: {name}:Other of {name} 1.0 {message}"
+    monkeypatch.undo()
+    registry.installed.cache_clear()
+
+
 def test_an_unknown_name_is_refused_with_the_nearest_and_all_that_are_known(plugins):
     with pytest.raises(UnknownName) as refused:
         registry.find("methods", "clasical")
@@ -78,8 +113,8 @@ def test_two_distributions_with_one_name_are_refused_by_name(plugins, tmp_path, 
     with pytest.raises(StudyError) as refused:
         registry.method("classical")  # a rival for any name is told at once, before it does harm
     assert str(refused.value) == (
-        "too_low: two installed methods have this name, rival:Other and strange_plugins:TooLow; "
-        "uninstall one of their distributions"
+        "too_low: two installed methods have this name, rival:Other of rival 1.0 and strange_plugins:TooLow of "
+        "strange 1.0; uninstall one of them"
     )
     assert "drawn" in registry.installed("experiments")
 
