@@ -198,7 +198,7 @@ class Counter:
         total = weights.sum(axis=0)
         for count, indicator in enumerate(told.indicators(self._box[2][cell])):
             self._counts[where, cell, count] += indicator @ total
-        self._digest[where, cell, block : block + len(weights)] = told.digest @ weights.astype(np.uint64).T
+        self._digest[where, cell, block : block + len(weights)] += told.digest @ weights.astype(np.uint64).T
         row, outcome = np.nonzero((total > 0) & (told.bins >= 0))
         held = np.stack([where[row], np.full(len(row), cell), told.bins[row, outcome], total[outcome]])
         self._bins.append(held)

@@ -55,7 +55,7 @@ def test_the_report_shows_the_reason_and_the_bound(failing, tmp_path):
 
 
 def test_a_column_that_is_replaced_forgets_why_it_failed(failing):
-    study = api.study_of(
+    study = study_of(
         {
             "name": "failing",
             "experiment": "drawn",

@@ -183,24 +183,6 @@ def test_pairs_beyond_the_table_are_set_anew(small_study):
     )
 
 
-def test_a_table_that_grows_holds_the_limits_of_each_pair(small_study):
-    row = everything(pairs_study(small_study, methods=["cls"]))[1]
-    experiment = row.source.experiment.build()
-    table = make_tables(row).table
-    low, high = (0, 0), (table.first[0] + table.shape[0] + 3, table.first[1] + table.shape[1] - 1)
-    larger = table.reaching(low, high, experiment)
-    assert larger.first == (0, 0)
-    assert larger.shape == (high[0] + 1, high[1] + 1)
-    assert larger.reaching((3, 1), (5, 2), experiment) is larger
-    # what it holds already stays, though the new counts begin above
-    longer = table.reaching((table.first[0] + 1, 2), (high[0], 3), experiment)
-    assert (longer.first, longer.shape) == (table.first, (high[0] + 1 - table.first[0], table.shape[1]))
-    n_on, n_off = (each.ravel() for each in np.indices(larger.shape))
-    expected = registry.method("cls").limits(Counts(n_on, n_off / 2.0), 0.9)
-    assert larger.limits().upper.tobytes() == expected.upper.tobytes()
-    assert larger.limits().status.tobytes() == expected.status.tobytes()
-
-
 @pytest.mark.parametrize(
     ("tau", "b", "toys_per_block", "n_toys"), [(1.0, 0.3, 50_000, 100_000), (1000.0, 100.0, 20, 100)]
 )
