@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from covsvc.api.building import STORE
+from covsvc.api.checking import Finding, doctor
 from covsvc.api.events import (
     event_methods,
     limits_on_events,
@@ -13,8 +14,11 @@ from covsvc.api.events import (
 )
 from covsvc.api.exact import exact_coverage, expected_limits, worst_coverage
 from covsvc.api.interval_tables import build_tables, tables
+from covsvc.api.moving import export_cube, import_cube, merge
 from covsvc.api.observed import limits, limits_on, observe, rows_of_scan, scan_limits, significances_on, write_scan
+from covsvc.api.past import delete_tag, gc, history, set_tag, tags
 from covsvc.api.plugins import describe, readers_of
+from covsvc.api.replaying import replay
 from covsvc.api.running import Progress, Remainder, load_studies, load_study, plan, remainder, run
 from covsvc.api.stored import maps_of, status, write_report
 from covsvc.data_file import read_scan
@@ -24,19 +28,27 @@ from covsvc.event_file import read_background, read_events, read_signal
 from covsvc.maps import summarize
 from covsvc.store.repository import driver_of, open_cube, stored_studies
 from covsvc.verdict import judge
+from covsvc.worst_cells import worst_cells
 
 __all__ = [
     "STORE",
+    "Finding",
     "Progress",
     "Remainder",
     "build_tables",
+    "delete_tag",
     "describe",
+    "doctor",
     "draw_curves",
     "driver_of",
     "event_methods",
     "exact_coverage",
     "expected_limits",
+    "export_cube",
     "fit_of_bins",
+    "gc",
+    "history",
+    "import_cube",
     "judge",
     "limits",
     "limits_on",
@@ -45,6 +57,7 @@ __all__ = [
     "load_studies",
     "load_study",
     "maps_of",
+    "merge",
     "methods_reading",
     "observe",
     "open_cube",
@@ -55,14 +68,18 @@ __all__ = [
     "read_signal",
     "readers_of",
     "remainder",
+    "replay",
     "rows_of_scan",
     "run",
     "scan_limits",
+    "set_tag",
     "significances_on",
     "status",
     "stored_studies",
     "summarize",
     "tables",
+    "tags",
+    "worst_cells",
     "worst_coverage",
     "write_events",
     "write_likelihood",

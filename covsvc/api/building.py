@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from covsvc.contracts import Calibration, LimitMethod, calibrated
+from covsvc.contracts import Calibration, LimitMethod
 from covsvc.engine.calibrating import key_of
+from covsvc.engine.guard import method_of
 from covsvc.engine.observation import Build
 from covsvc.errors import StoreError
 from covsvc.store.calibrations import find_calibration, keep_calibration
@@ -33,7 +34,7 @@ def builder(store: str | Path, tell: Callable[[str], None] | None = None) -> Bui
             return None
 
     def build(column: Column, observed: Any) -> LimitMethod:
-        method = column.spec.build()
+        method = method_of(column)
         known = getattr(observed, "model", None)
         if type(observed) not in getattr(method, "calibrates", ()) or known is None:
             return method
@@ -51,6 +52,6 @@ def builder(store: str | Path, tell: Callable[[str], None] | None = None) -> Bui
                 if tell is not None:
                     tell(f"the calibration is not kept: {error}")
         at_hand[key] = held
-        return calibrated(method, held)
+        return method_of(column, held)
 
     return build

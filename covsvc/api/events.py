@@ -19,7 +19,7 @@ from covsvc.engine.likelihood_scan import scan_bins, scan_events
 from covsvc.engine.observation import build_and_set
 from covsvc.errors import StudyError
 from covsvc.event_file import SeenEvents
-from covsvc.study import Column, MethodSpec, confidence_level
+from covsvc.study import Column, Isolation, MethodSpec, confidence_level
 
 
 def event_methods() -> list[dict[str, Any]]:
@@ -159,7 +159,7 @@ def limits_on_view(
     rows_found = []
     for spec in specs:
         for level in levels_asked:
-            column = Column(spec, level)
+            column = Column(spec, level, Isolation().of(spec.name))
             method, limit, reason = build_and_set(column, observed, build)
             row = {
                 "limit_method": spec.label,

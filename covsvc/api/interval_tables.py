@@ -20,7 +20,7 @@ from covsvc.interval_tables import (
     levels,
     path_of,
 )
-from covsvc.store.repository import locked
+from covsvc.store.lock import locked
 from covsvc.study import confidence_level, rounded
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from covsvc import registry, significance
 from covsvc.api.building import STORE, Options, builder
 from covsvc.contracts import Counts, FloatArray, Limits, OnOff, Sideband, uncertain
 from covsvc.data_file import Point
+from covsvc.engine.answers import limits_of
 from covsvc.engine.expected import N_SIGMA, expect_there
+from covsvc.engine.guard import giving_up
 from covsvc.engine.observation import observe as _observe
-from covsvc.engine.work import limits_of
 from covsvc.errors import ObservationError, StudyError
 from covsvc.study import RefusedStudy, Study, confidence_level, study_of
 
@@ -76,7 +78,8 @@ def observe(
     study : Study
         With `observed`.
     maps : xarray.Dataset, optional
-        Of the study; the worst coverage over its grid is taken from there.
+        Of the study; the worst coverage over its grid is taken from there. A guarded method all of whose blocks failed
+        is not asked again.
     store : str or Path
         Where calibrations are kept.
     tell : callable, optional
@@ -92,7 +95,31 @@ def observe(
         worst_coverage_at_b, at the best estimate of b, b_estimate; worst_coverage over the grid with worst_s_true and
         worst_b. What cannot be enumerated is NaN.
     """
-    return _observe(study, maps, build=builder(store, tell))
+    with giving_up(failed_columns(study, maps)):
+        return _observe(study, maps, build=builder(store, tell))
+
+
+def failed_rows(study: Study, maps: xr.Dataset | None) -> dict[tuple[str, float, float], str]:
+    """Return label, cl and b of each row of cells in which no limit was set on any toy, and why."""
+    if maps is None:
+        return {}
+    known = {column.key for column in study.columns}
+    found = {}
+    for each in json.loads(maps.attrs.get("failures", "[]")):
+        label, cl, b = each["limit_method"], each["cl"], each["b"]
+        if (label, cl) in known and b in study.b and not maps["n_toys"].sel(limit_method=label, cl=cl, b=b).any():
+            found[label, cl, b] = each["reason"]
+    return found
+
+
+def failed_columns(study: Study, maps: xr.Dataset | None) -> dict[tuple[str, float], str]:
+    """Return the columns in which no limit was set on any toy, and why."""
+    rows = failed_rows(study, maps)
+    return {
+        column.key: rows[*column.key, study.b[0]]
+        for column in study.columns
+        if all((*column.key, b) in rows for b in study.b)
+    }
 
 
 def limits_on(

@@ -6,15 +6,18 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from covsvc.api.building import STORE
+from covsvc.budget import Drawn, Rule
 from covsvc.contracts import Calibration
-from covsvc.engine.calibrating import Calibrations, Need, calibrate_all, needs_of
+from covsvc.engine.calibrating import Calibrations, Need, any_calibrates, calibrate_all, needs_of
 from covsvc.engine.clusters import connect
 from covsvc.engine.cost import cost_at
 from covsvc.engine.execute import execute
@@ -23,8 +26,9 @@ from covsvc.engine.warm_up import run_kernels
 from covsvc.engine.work import box_of, make_tables, run_task
 from covsvc.errors import StoreError, StudyError
 from covsvc.store.calibrations import find_calibration, keep_calibration
+from covsvc.store.place import place_of
 from covsvc.store.repository import Ledger, compare, open_cube, open_ledger
-from covsvc.study import Row, Study, rows, study_of, tile_size
+from covsvc.study import Missing, Row, Study, rows, study_of, tile_size
 from covsvc.study_file import read_studies
 from covsvc.tally import FAILED, MISSING, ExactTally
 from covsvc.verdict import smallest_deficit
@@ -63,7 +67,10 @@ def load_studies(path: str | Path) -> tuple[Study, ...]:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: cells and toys done of those that were missing, and since when; calibrations before them."""
+    """How far a run is: cells and toys done of those that were missing, and since when; calibrations before them.
+
+    Of a budget, `cells` of all cells of the study need no more toys, and `all_toys` are drawn `at_most`.
+    """
 
     cells: float
     all_cells: int
@@ -72,6 +79,7 @@ class Progress:
     seconds: float
     calibrations: int = 0
     all_calibrations: int = 0
+    at_most: bool = False
 
 
 def run(
@@ -82,6 +90,7 @@ def run(
     n_workers: int | None = None,
     replace: bool = False,
     retry_failed: bool = False,
+    part: tuple[int, int] | None = None,
     progress: Callable[[Progress], None] | None = None,
     task_toys: float | None = None,
     commit_seconds: float = 10.0,
@@ -93,7 +102,7 @@ def run(
     study : Study
         From `load_study`.
     store : str or Path
-        Folder of the store.
+        Folder or URL of the store.
     cluster : None, distributed.Client or str
         None works in this process; ``"local"`` starts a cluster; ``"tcp://host:port"`` is a scheduler.
     n_workers : int, optional
@@ -102,6 +111,9 @@ def run(
         Discard stored columns whose toys, code or options are others, instead of refusing them.
     retry_failed : bool
         Draw failed blocks again.
+    part : tuple of int, optional
+        (k, n): draw only the k-th of n shares of the blocks of each cell, k = 1..n; exact values are made in each.
+        The parts of several stores come together in `merge`.
     progress : callable, optional
         Is told a `Progress` now and then.
     task_toys : float, optional
@@ -120,24 +132,28 @@ def run(
         If the store cannot be locked, read or extended.
     ClusterError
         If the cluster cannot be reached, or is lost.
+    StudyError
+        If there is no such part.
     """
+    share = _share(study, part)
     task_toys = task_toys or _task_toys(study)
     tile = tile_size(study, task_toys)
     with open_ledger(store, study, replace=replace, s_tile=tile, commit_seconds=commit_seconds) as ledger:
         _trust(ledger, study, replace)
 
-        def missing(b: float) -> Any:
-            return ledger.missing(b, retry_failed=retry_failed)
-
-        tasks, toys, exact, cells = _work(study, missing, task_toys)
-        if tasks or exact:
+        rounds = _rounds(study, ledger, retry_failed, task_toys, share)
+        if first := next(rounds, None):
             with connect(cluster, n_workers, study) as client:
+                ledger.provenance.workers = len(client.nthreads()) if client else 1
+                calibrations: dict[str, Calibration | str] = {}
+                teller = _Teller(study, progress)
                 try:
-                    needs = needs_of(rows(study, missing, task_toys))
-                    calibrations = _calibrate(needs, store, client, progress)
-                    ledger.note_calibrations(_errors(needs, calibrations))
-                    todo = rows(study, missing, task_toys)
-                    _carry_out(todo, client, ledger, progress, study, toys, cells, calibrations)
+                    for missing, work in chain([first], rounds):
+                        needs = needs_of(rows(study, missing, task_toys)) if any_calibrates(study) else []
+                        calibrations |= _calibrate(needs, calibrations, store, client, progress)
+                        ledger.note_calibrations(_errors(needs, calibrations))
+                        _carry_out(rows(study, missing, task_toys), client, ledger, teller.of(work), calibrations)
+                    teller.end()
                 except KeyboardInterrupt:
                     ledger.commit()  # before the cluster takes its time to close
                     raise
@@ -146,10 +162,14 @@ def run(
 
 @dataclass(frozen=True)
 class Remainder:
-    """What is missing of a study in a store: tasks, toys and rows of exact values."""
+    """What is missing of a study in a store: tasks, toys and rows of exact values.
+
+    Of a budget, what is needed before any more can be decided, and how many toys it may come to.
+    """
 
     tasks: int
     toys: int
+    most_toys: int
     exact_rows: int
     new_columns: list[str]
     stored: bool
@@ -166,6 +186,7 @@ def remainder(
     *,
     replace: bool = False,
     retry_failed: bool = False,
+    part: tuple[int, int] | None = None,
     task_toys: float | None = None,
 ) -> Remainder:
     """Say what `run` with the same options would compute, without locking the store.
@@ -174,10 +195,18 @@ def remainder(
     ------
     StoreError
         If `run` would refuse the study.
+    StudyError
+        If there is no such part.
     """
-    missing, new, stored = _peek(study, store, replace, retry_failed)
-    tasks, toys, exact, _ = _work(study, missing, task_toys or _task_toys(study))
-    return Remainder(tasks, toys, exact, new, stored)
+    share = _share(study, part)
+    everything, new, stored = _peek(study, store, replace, retry_failed)
+
+    def missing(b: float) -> Any:
+        wanted, reach = everything(b)
+        return wanted & share, reach
+
+    work = _work(study, missing, task_toys or _task_toys(study))
+    return Remainder(work.tasks, work.toys, work.most_toys, work.exact_rows, new, stored)
 
 
 def plan(
@@ -190,7 +219,8 @@ def plan(
     dict
         cells, columns, toys_per_cell, tasks, toys, exact_rows and calibrations that are missing; enumerable;
         new_columns, whose toys are drawn again; seconds (expected, on `n_workers`), memory_mb of the driver and of a
-        worker, smallest_deficit by cl.
+        worker, smallest_deficit by cl. Of a study with a budget, these toys and seconds are the least that are needed,
+        most_toys and most_seconds the most; toys_per_cell is its largest number of toys, at which smallest_deficit is.
     """
     left = remainder(study, store, task_toys=task_toys)
     run_kernels(study)
@@ -198,30 +228,42 @@ def plan(
     keys = _missing_calibrations(study, store, task_toys or _task_toys(study)) if left.tasks else []
     each_takes = float(np.mean([*cost.calibrations.values()])) if cost.calibrations else 0.0
     calibrating = [cost.calibrations.get(key, each_takes) for key in keys]
+    calibrated_in = max(sum(calibrating) / n_workers, max(calibrating, default=0.0))
+    seconds, most_seconds = (
+        (toys * cost.toy_seconds + left.exact_rows * cost.exact_seconds) / n_workers + calibrated_in
+        for toys in (left.toys, left.most_toys)
+    )
     cell_mb = len(study.columns) * (1024 * 8 * 3 + study.n_blocks * 9) / 1e6
     return {
         "study": study.name,
         "cells": study.cells,
         "columns": len(study.columns),
-        "toys_per_cell": study.n_toys,
+        "toys_per_cell": study.most_toys,
+        "budget": study.budget.model_dump() if study.budget else None,
         "tasks": left.tasks,
         "toys": left.toys,
+        "most_toys": left.most_toys,
         "exact_rows": left.exact_rows,
         "enumerable": study.is_enumerable,
         "calibrations": len(keys),
         "already_stored": left.stored,
         "new_columns": left.new_columns,
-        "seconds": (left.toys * cost.toy_seconds + left.exact_rows * cost.exact_seconds) / n_workers
-        + max(sum(calibrating) / n_workers, max(calibrating, default=0.0)),
+        "seconds": seconds,
+        "most_seconds": most_seconds,
         "n_workers": n_workers,
         "memory_mb": {
             "driver": round(250 + study.cells * cell_mb),
             "worker": round(250 + study.toys_per_block * 16 / 1e6 + cost.outcomes * len(study.columns) * 50 / 1e6),
         },
-        "smallest_deficit": {
-            f"{cl:.12g}": smallest_deficit(study.n_toys, cl, study.cells * len(study.columns)) for cl in study.cl
-        },
+        "smallest_deficit": {f"{cl:.12g}": _smallest_deficit(study, cl) for cl in study.cl},
     }
+
+
+def _smallest_deficit(study: Study, cl: float) -> float:
+    rule = Rule.of(study.model_dump(mode="json"))
+    if rule is None:
+        return smallest_deficit(study.most_toys, cl, study.cells * len(study.columns))
+    return smallest_deficit(study.most_toys, cl, len(rule.looks) * rule.tests, rule.error)
 
 
 def _task_toys(study: Study) -> float:
@@ -232,43 +274,128 @@ def _task_toys(study: Study) -> float:
     return TASK_TOYS_FITTED if is_fitted(study) else TASK_TOYS_ONE_BY_ONE
 
 
-def _work(study: Study, missing: Callable[[float], Any], task_toys: float) -> tuple[int, int, int, int]:
-    """Return the tasks, the toys and the rows of exact values that are missing, and the cells of these toys."""
-    tasks = toys = exact = cells = 0
+@dataclass(frozen=True)
+class _Work:
+    """What is to be computed now: tasks, their toys, and the cells of these; toys that it may come to; exact rows."""
+
+    tasks: int
+    toys: int
+    cells: int
+    most_toys: int
+    exact_rows: int
+
+
+def _work(study: Study, missing: Missing, task_toys: float) -> _Work:
+    rule, experiment = Rule.of(study.model_dump(mode="json")), study.experiment.build()
+    tasks = toys = cells = later = exact = 0
     for row in rows(study, missing, task_toys):
+        blocks = {s_true: task.stop for task in row.tasks for s_true in task.s_true}
         tasks += len(row.tasks)
         toys += sum(task.toys for task in row.tasks)
+        cells += len(blocks)
         exact += row.reach is not None
-        cells += len({s_true for task in row.tasks for s_true in task.s_true})
-    return tasks, toys, exact, cells
+        if rule is not None and box_of(experiment, row) is None:
+            undecided = dict.fromkeys(row.s_true, 0) if row.reach else {}
+            later += sum(rule.later(stop, study.toys_per_block) for stop in (undecided | blocks).values())
+    return _Work(tasks, toys, cells, toys + later, exact)
 
 
-def _carry_out(
-    todo: Iterator[Row],
-    client: Any,
-    ledger: Ledger,
-    progress: Callable[[Progress], None] | None,
-    study: Study,
-    toys: int,
-    cells: int,
-    calibrations: Calibrations,
-) -> None:
-    begun = time.monotonic()
-    drawn = 0
+def _share(study: Study, part: tuple[int, int] | None) -> NDArray[np.bool_]:
+    """Return which blocks of a cell a part draws: the k-th of n equal shares, one after the other.
 
-    def tell() -> None:
-        if progress is not None:
-            done = cells * drawn / toys if toys else cells
-            progress(Progress(done, cells, drawn, toys, time.monotonic() - begun))
+    Returns
+    -------
+    ndarray of bool, shape (block,)
 
-    tell()
+    Raises
+    ------
+    StudyError
+        If there is no such part.
+    """
+    blocks = np.arange(study.n_blocks)
+    if part is None:
+        return np.ones(study.n_blocks, bool)
+    which, parts = part
+    if study.budget is not None:
+        raise StudyError(f"{study.name}: n_toys is a budget, which is decided by all toys of a cell, not by a part")
+    if not 1 <= which <= parts:
+        raise StudyError(f"part {which}/{parts}: the parts are 1/{parts} to {parts}/{parts}")
+    if parts > study.n_blocks:
+        raise StudyError(
+            f"part {which}/{parts}: {study.name} has {study.n_blocks} blocks of {study.toys_per_block} toys a cell, "
+            f"so at most {study.n_blocks} parts; lower toys_per_block, or raise n_toys"
+        )
+    return np.asarray(blocks * parts // study.n_blocks == which - 1)
+
+
+def _rounds(
+    study: Study, ledger: Ledger, retry_failed: bool, task_toys: float, share: NDArray[np.bool_]
+) -> Iterator[tuple[Missing, _Work]]:
+    """Yield what to compute now, and how much it is, until nothing is missing: once, where no budget decides."""
+    rule, levels = Rule.of(study.model_dump(mode="json")), _levels(study)
+    for number in count():
+
+        def missing(b: float, again: bool = retry_failed and number == 0) -> Any:
+            wanted, reach = ledger.missing(b, retry_failed=again)
+            wanted = wanted & share
+            if rule is not None:
+                wanted = rule.next_blocks(ledger.drawn(b), levels, wanted, may_go_on=reach is None)
+            return wanted, reach
+
+        work = _work(study, missing, task_toys)
+        if work.tasks or work.exact_rows:
+            yield missing, work
+            ledger.commit()
+        if rule is None or not (work.tasks or work.exact_rows):
+            return
+
+
+def _levels(study: Study) -> NDArray[np.float64]:
+    """Return cl of each column, shape (column, 1)."""
+    return np.array([column.cl for column in study.columns])[:, None]
+
+
+class _Teller:
+    """Tells how far a run is, over its rounds."""
+
+    def __init__(self, study: Study, progress: Callable[[Progress], None] | None) -> None:
+        self._study, self._progress = study, progress
+        self._begun = time.monotonic()
+        self._drawn = self._before = 0
+        self._work = _Work(0, 0, 0, 0, 0)
+
+    def of(self, work: _Work) -> _Teller:
+        """Begin a round."""
+        self._work, self._before = work, self._drawn
+        self.tell(0)
+        return self
+
+    def tell(self, blocks: int) -> None:
+        """Tell that so many more blocks were drawn."""
+        self._drawn += blocks * self._study.toys_per_block
+        if self._progress is None:
+            return
+        work, seconds = self._work, time.monotonic() - self._begun
+        if self._study.budget:
+            cells, most = self._study.cells - work.cells, self._before + work.most_toys
+            self._progress(Progress(cells, self._study.cells, self._drawn, most, seconds, at_most=True))
+        else:
+            done = work.cells * self._drawn / work.toys if work.toys else work.cells
+            self._progress(Progress(done, work.cells, self._drawn, work.toys, seconds))
+
+    def end(self) -> None:
+        """Tell that a budget needs no more."""
+        if self._study.budget:
+            self.of(_Work(0, 0, 0, 0, 0))
+
+
+def _carry_out(todo: Iterator[Row], client: Any, ledger: Ledger, teller: _Teller, calibrations: Calibrations) -> None:
     for learnt in execute(todo, client, calibrations):
         if isinstance(learnt, ExactTally):
             ledger.add_exact(learnt)
         else:
             ledger.add(learnt)
-            drawn += len(learnt.s_true) * (learnt.stop - learnt.start) * study.toys_per_block
-            tell()
+            teller.tell(len(learnt.s_true) * (learnt.stop - learnt.start))
 
 
 def _missing_calibrations(study: Study, store: str | Path, task_toys: float) -> list[str]:
@@ -279,10 +406,14 @@ def _missing_calibrations(study: Study, store: str | Path, task_toys: float) -> 
 
 
 def _calibrate(
-    needs: Sequence[Need], store: str | Path, client: Any, progress: Callable[[Progress], None] | None = None
+    needs: Sequence[Need],
+    known: Calibrations,
+    store: str | Path,
+    client: Any,
+    progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, Calibration | str]:
-    """Return the calibrations that are needed, by key; those that are not stored yet are made, and stored."""
-    wanted = {need.key: need for need in needs}
+    """Return the calibrations that are needed and not known, by key; those that are not stored are made, and stored."""
+    wanted = {need.key: need for need in needs if need.key not in known}
     found: dict[str, Calibration | str] = {
         key: held for key in wanted if (held := find_calibration(store, key)) is not None
     }
@@ -330,35 +461,68 @@ def _trust(ledger: Ledger, study: Study, replace: bool) -> None:
     ledger.trust_engine()
 
 
-def _peek(
-    study: Study, store: str | Path, replace: bool, retry_failed: bool
-) -> tuple[Callable[[float], Any], list[str], bool]:
+def _peek(study: Study, store: str | Path, replace: bool, retry_failed: bool) -> tuple[Missing, list[str], bool]:
     """Return what is missing of a study, read without a lock; its columns that are new; whether anything is stored."""
-    shape = (len(study.columns), len(study.s_true), study.n_blocks)
-    whole = study.s_true[0], study.s_true[-1]
+    place = place_of(store)
+    if not place.exists(study.name):
+        return missing_in(None, study), [], False
     try:
         cube = open_cube(store, study.name)
     except StoreError:
-        return lambda _: (np.ones(shape, bool), whole), [], False
+        return missing_in(None, study), [], False
     stored = {key: json.loads(cube.attrs[key]) for key in ("source", "methods")}
-    same_toys, other = compare(stored, study, str(Path(store) / study.name), replace=replace)
+    same_toys, other = compare(stored, study, place.study(study.name), replace=replace)
     if not same_toys:
-        return lambda _: (np.ones(shape, bool), whole), [], False
+        return missing_in(None, study), [], False
     known = {(label, cl) for label in cube["limit_method"].values.tolist() for cl in cube["cl"].values.tolist()}
     new = [f"{column.key[0]} at {column.key[1]:.12g}" for column in study.columns if column.key not in known]
+    return missing_in(cube, study, other, retry_failed=retry_failed), new, True
+
+
+def missing_in(
+    cube: xr.Dataset | None, study: Study, replaced: Sequence[str] = (), *, retry_failed: bool = False
+) -> Missing:
+    """Return what is missing of a study in a stored cube, at each b: what the ledger would say.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset, or None
+        None: nothing is stored yet.
+    study : Study
+    replaced : sequence of str
+        Labels of the columns that are to be discarded.
+    retry_failed : bool
+        Failed blocks are missing, too.
+    """
+    rule, whole = Rule.of(study.model_dump(mode="json")), (study.s_true[0], study.s_true[-1])
+    everything = np.ones((len(study.columns), len(study.s_true), study.n_blocks), bool)
+    if rule is not None:
+        everything[..., rule.looks[0] // study.toys_per_block :] = False
     axes = {name: values for name, values in study.axes.items() if name != "b"}
-    forgotten = np.array([column.key[0] in other for column in study.columns])
+    forgotten = np.array([column.key[0] in replaced for column in study.columns])
 
     def missing(b: float) -> Any:
-        if b not in cube["b"].values:
-            return np.ones(shape, bool), whole
-        here = cube[["block_status", "exact_status", "worst_s_min", "worst_s_max"]].sel(b=b).load()
-        here = here.reindex(axes, fill_value={"block_status": 0, "exact_status": 0})
-        status = here["block_status"].transpose("limit_method", "cl", "s_true", "block").values[..., : study.n_blocks]
-        status = np.pad(status, [(0, 0)] * 3 + [(0, study.n_blocks - status.shape[-1])]).reshape(shape)
-        wanted = (status == MISSING) | forgotten[:, None, None] | (retry_failed & (status == FAILED))
+        if cube is None or b not in cube["b"].values:
+            return everything, whole
+        names = ["block_status", "exact_status", "n_covered", "n_failed"]
+        here = cube[[*names, "worst_s_min", "worst_s_max"]].sel(b=b).load()
+        here = here.reindex(axes, fill_value=dict.fromkeys(names, 0))
+        status, exact, covered, failed = (_by_column(here[name]) for name in names)
+        status = np.pad(status, [(0, 0), (0, 0), (0, max(0, study.n_blocks - status.shape[-1]))])
+        status[forgotten] = MISSING
+        here_only = status[..., : study.n_blocks]
+        wanted = (here_only == MISSING) | (retry_failed & (here_only == FAILED))
         reached = (here["worst_s_min"] <= whole[0]) & (here["worst_s_max"] >= whole[1])
         complete = bool(reached.all() and (here["exact_status"] != 0).all()) and not forgotten.any()
+        if rule is not None:
+            drawn = Drawn(status, covered, failed, exact == 1, study.toys_per_block)
+            wanted = rule.next_blocks(drawn, _levels(study), wanted, may_go_on=complete)
         return wanted, None if complete else whole
 
-    return missing, new, True
+    return missing
+
+
+def _by_column(values: xr.DataArray) -> NDArray[Any]:
+    """Return what is known at one b, shape (column, s_true, ...)."""
+    array = values.transpose("limit_method", "cl", "s_true", ...).to_numpy()
+    return array.reshape(-1, *array.shape[2:])

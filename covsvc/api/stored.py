@@ -12,26 +12,51 @@ import xarray as xr
 
 from covsvc import significance
 from covsvc.api.building import STORE, builder
+from covsvc.api.observed import failed_columns, failed_rows
+from covsvc.api.running import missing_in
+from covsvc.budget import OK, UNDECIDED, UNDER, Rule
 from covsvc.contracts import Events
 from covsvc.engine.expected import expect, is_fitted
+from covsvc.engine.guard import giving_up
 from covsvc.engine.likeness import likenesses
 from covsvc.engine.narsky import is_tau_mu_gamma, toy_model
 from covsvc.engine.observation import draw_curves
 from covsvc.engine.observation import observe as _observe
 from covsvc.engine.statistics import statistics_of
 from covsvc.engine.work import tables_of
+from covsvc.errors import CovsvcError, StoreError
 from covsvc.interval_tables import IntervalTable, interval_table, missing_table
-from covsvc.maps import summarize
+from covsvc.maps import resolved, summarize
 from covsvc.regions import SeenDensities
 from covsvc.store.repository import driver_of, open_cube
 from covsvc.study import Study, study_of
 from covsvc.tally import DONE, FAILED
 from covsvc.verdict import judge
+from covsvc.worst_cells import worst_cells
+
+
+def stored_study(cube: xr.Dataset) -> Study:
+    """Return the study of a stored cube.
+
+    Raises
+    ------
+    StoreError
+        If it names what is not installed here.
+    """
+    told = json.loads(cube.attrs["study"])
+    try:
+        return study_of(told)
+    except CovsvcError as error:
+        lines = "\n".join(f"{told['name']}: its study cannot be read here: {line}" for line in str(error).splitlines())
+        raise StoreError(
+            f"{lines}\n{told['name']}: install the plug-ins that it was made with; what is stored is whole, and "
+            "`covsvc export` to zarr or netcdf, history, tag and gc do without them"
+        ) from None
 
 
 def maps_of(cube: xr.Dataset) -> xr.Dataset:
     """Return the maps of what the last run of a study asked for; a cube holds all that was ever stored of it."""
-    return summarize(_part_of(cube, study_of(json.loads(cube.attrs["study"]))))
+    return summarize(_part_of(cube, stored_study(cube)))
 
 
 def _part_of(cube: xr.Dataset, study: Study) -> xr.Dataset:
@@ -40,12 +65,13 @@ def _part_of(cube: xr.Dataset, study: Study) -> xr.Dataset:
     )
 
 
-def status(store: str | Path, name: str) -> dict[str, Any]:
-    """Say how complete a stored study is, what failed, and who works on it."""
-    cube = open_cube(store, name)
-    study = study_of(json.loads(cube.attrs["study"]))
+def status(store: str | Path, name: str, at: str = "main") -> dict[str, Any]:
+    """Say how complete a stored study is, or was, what failed, what all of its commits spent, and who works on it."""
+    cube = open_cube(store, name, at)
+    study = stored_study(cube)
     here = _part_of(cube, study)
     blocks = here["block_status"].values[..., : study.n_blocks]
+    left = map(missing_in(cube, study), study.b)
     toys = int(here["n_toys"].max(["limit_method", "cl"]).sum())
     failures: dict[tuple[str, float, str], set[tuple[float, float]]] = {}
     for each in json.loads(cube.attrs["failures"]):
@@ -54,12 +80,15 @@ def status(store: str | Path, name: str) -> dict[str, Any]:
     commit = json.loads(cube.attrs["commit"])
     return {
         "study": name,
+        "complete": all(reach is None and not wanted.any() for wanted, reach in left),
+        "budget": _budget(here, study),
         "blocks": len(study.columns) * study.cells * study.n_blocks,
         "blocks_done": int((blocks == DONE).sum()),
         "blocks_failed": int((blocks == FAILED).sum()),
         "toys": toys,
         "snapshot": cube.attrs["snapshot"],
         "written_at": commit["written_at"],
+        "spent": commit.get("all", {}),
         "driver": driver_of(store, name),
         "toy_failures": _failing_columns(here, json.loads(cube.attrs.get("toy_failures", "[]"))),
         "failures": [
@@ -67,6 +96,25 @@ def status(store: str | Path, name: str) -> dict[str, Any]:
             for (label, cl, reason), cells in failures.items()
         ],
         "environment": json.loads(cube.attrs["environment"]),
+    }
+
+
+def _budget(cube: xr.Dataset, study: Study) -> dict[str, Any] | None:
+    """Say what the budget of a study has found: of cells, and of tests, which are a cell in a column."""
+    rule = Rule.of(study.model_dump(mode="json"))
+    if rule is None:
+        return None
+    states = resolved(cube, rule)
+    known = np.isin(states, (OK, UNDER))
+    return {
+        "most_toys": study.cells * study.most_toys,
+        "cells": study.cells,
+        "cells_resolved": int(known.all(axis=(0, 1)).sum()),
+        "tests": rule.tests,
+        "margin": rule.margin,
+        "above": int((states == OK).sum()),
+        "below": int((states == UNDER).sum()),
+        "undecided": int((states == UNDECIDED).sum()),
     }
 
 
@@ -113,28 +161,34 @@ def write_report(
     """
     from covsvc.report import write_page
 
-    study = study_of(json.loads(cube.attrs["study"]))
+    study = stored_study(cube)
     maps = maps_of(cube) if maps is None else maps
     if progress is not None:
         progress("setting the limits of all outcomes")
-    tables = tables_of(study)
     build = builder(cube.attrs.get("store", STORE), progress)
-    known = is_fitted(study) or any(each.table for each in tables.values())
+    with giving_up(failed_columns(study, maps)):
+        tables = tables_of(study, failed_rows(study, maps))
+        known = is_fitted(study) or any(each.table for each in tables.values())
+        observed = _observe(study, maps, build=build)
+        curves = draw_curves(study, tables)
+        expected = expect(study, tables, build) if known else None
+        likened, toys = likenesses(study), toy_model(study, build)
     return write_page(
         maps,
         judge(maps).as_dict(),
         Path(folder),
-        _observe(study, maps, build=build),
+        observed,
         progress,
-        curves=draw_curves(study, tables),
-        expected=expect(study, tables, build) if known else None,
+        curves=curves,
+        expected=expected,
         null=_under_the_null(study),
         statistics=statistics_of(study),
-        notes=likenesses(study),
+        notes=likened,
         events=_interval_tables(study),
-        toy_model=toy_model(study, build),
+        toy_model=toys,
         tau_mu_gamma=is_tau_mu_gamma(study),
         densities=_densities(study),
+        worst=worst_cells(maps),
     )
 
 

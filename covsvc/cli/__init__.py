@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from errno import ENOSPC
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from covsvc.cli.doctor import doctor
+from covsvc.cli.exits import CLUSTER, GATE_FAILED, INCOMPLETE, INTERRUPTED, PASSED, USAGE
+from covsvc.cli.history import gc, history, tag
 from covsvc.cli.limit import limit
+from covsvc.cli.moving import PART, export_study, import_study, merge_studies
+from covsvc.cli.options import AT, STORE
 from covsvc.cli.printing import AS_JSON, level, new_table, observed_table, print_json, print_table, say
+from covsvc.cli.replay import replay
 from covsvc.cli.tables import tables
 from covsvc.errors import ClusterError, CovsvcError, StoreError, TaskError
 from covsvc.version import __version__
@@ -23,18 +31,13 @@ from covsvc.version import __version__
 if TYPE_CHECKING:
     from covsvc.api import Progress
     from covsvc.study import Study
+    from covsvc.worst_cells import WorstCell
 
-PASSED, GATE_FAILED, USAGE, INCOMPLETE, CLUSTER, INTERRUPTED = 0, 1, 2, 3, 4, 130
-"""Exit codes."""
+_REQUESTS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+"""What Ctrl-C, a service manager and a closed terminal send: all are answered alike."""
 
-STORE = click.option(
-    "--store",
-    default="coverage-cubes",
-    show_default=True,
-    envvar="COVSVC_STORE",
-    metavar="FOLDER",
-    help="Folder of the cubes.",
-)
+_GO_ON = "interrupted; what is stored stays, and the same command goes on from there"
+
 FILE = click.argument("file", type=click.Path(dir_okay=False), metavar="STUDY.yaml")
 
 
@@ -52,7 +55,11 @@ def cli() -> None:
       covsvc plan study.yaml                  what would it cost, and show?
       covsvc run study.yaml --report report   do it; run it again to go on
       covsvc report cleo-tau-mu-gamma         draw what is stored
+      covsvc replay cleo-tau-mu-gamma --s-true 2 --b 3 --missed
+                                              which toys were missed there, and why?
       covsvc tables list                      what do the interval methods rest on?
+      covsvc history cleo-tau-mu-gamma        what was stored when, and at what cost?
+      covsvc doctor                           is everything well?
 
     Exit codes: 0 passed; 1 a gate failed; 2 usage, study or observation; 3 incomplete; 4 cluster; 130 interrupted.
     """  # noqa: D301 - click wants the character itself
@@ -77,6 +84,7 @@ def cli() -> None:
 )
 @click.option("--replace", is_flag=True, help="Discard stored columns whose toys, code or options are others.")
 @click.option("--retry-failed", is_flag=True, help="Draw failed blocks again.")
+@PART
 @AS_JSON
 def run(
     file: str,
@@ -86,6 +94,7 @@ def run(
     report_folder: str | None,
     replace: bool,
     retry_failed: bool,
+    part: tuple[int, int] | None,
     as_json: bool,
 ) -> None:
     """Compute what is missing of the studies in a file, and say what came out.
@@ -103,7 +112,8 @@ def run(
       cl: [0.90, 0.95]
       s_true: {start: 0, stop: 12, num: 25}   # or a list; spacing: linear | log
       b: [0, 1, 2, 3]
-      n_toys: 100000                          # a multiple of toys_per_block (10000)
+      n_toys: 100000                          # a multiple of toys_per_block (10000); or as many as are needed:
+                                              # {min: 10000, max: 1000000, resolved: {margin: 0.005, error: 0.01}}
       seed: 1999
       observed: {n: 3, b: 3}                  # optional: real data, for their limits
     """  # noqa: D301 - click wants the character itself
@@ -114,10 +124,16 @@ def run(
         Path(report_folder).mkdir(parents=True, exist_ok=True)  # before the work: it may not be writable
     told = []
     for study in studies:
-        before = api.remainder(study, store, replace=replace, retry_failed=retry_failed)
-        say(_announce(study, before))
+        before = api.remainder(study, store, replace=replace, retry_failed=retry_failed, part=part)
+        say(_announce(study, before, part))
         try:
             with _progress(study.name) as progress:
+                reached: list[Progress] = []
+
+                def show(at: Progress, reached: list[Progress] = reached, show: Any = progress) -> None:
+                    reached[:] = [at]
+                    show(at)
+
                 cube = api.run(
                     study,
                     store,
@@ -125,7 +141,8 @@ def run(
                     n_workers=workers,
                     replace=replace,
                     retry_failed=retry_failed,
-                    progress=progress,
+                    part=part,
+                    progress=show,
                 )
         except KeyboardInterrupt:
             say(f"{study.name}: interrupted. What is done is stored; the same command goes on from there.")
@@ -140,7 +157,7 @@ def run(
         told.append(
             {
                 "study": study.name,
-                "computed": {"toys": before.toys, "exact_rows": before.exact_rows},
+                "computed": {"toys": sum(at.toys for at in reached), "exact_rows": before.exact_rows},
                 "snapshot": cube.attrs["snapshot"],
                 "verdict": verdict.as_dict(),
                 "observed": observed,
@@ -148,7 +165,7 @@ def run(
             }
         )
         if not as_json:
-            _print_run(study, verdict, observed, page)
+            _print_run(study, verdict, observed, page, api.worst_cells(maps))
     if as_json:
         print_json(told)
     if any(each["verdict"]["outcome"] == "undecided" for each in told):
@@ -178,11 +195,11 @@ def plan(file: str, store: str, workers: int, as_json: bool) -> None:
         deficits = ", ".join(f"{deficit:.2g} at cl {cl}" for cl, deficit in each["smallest_deficit"].items())
         lines = {
             "cells": f"{each['cells']:,} x {each['columns']} columns (method at cl)",
-            "toys": f"{each['toys_per_cell']:,} a cell; {each['toys']:,} missing",
+            "toys": _toys_to_draw(each),
             "tasks": f"{each['tasks']:,} of toys and {each['exact_rows']:,} of exact values are missing"
             if each["enumerable"]
             else f"{each['tasks']:,} of toys are missing; coverage is not summed exactly",
-            "expected time": f"{_duration(each['seconds'])} on {each['n_workers']} workers",
+            "expected time": f"{_from_to(each, 'seconds', _duration)} on {each['n_workers']} workers",
             "memory": f"driver about {each['memory_mb']['driver']:,} MB, a worker {each['memory_mb']['worker']:,} MB",
             "smallest deficit": f"{deficits}: what toys alone show of under-coverage, with 80 % power",
         }
@@ -200,15 +217,16 @@ def plan(file: str, store: str, workers: int, as_json: bool) -> None:
 @cli.command()
 @click.argument("studies", nargs=-1, metavar="[STUDY]...")
 @STORE
+@AT
 @AS_JSON
-def status(studies: tuple[str, ...], store: str, as_json: bool) -> None:
+def status(studies: tuple[str, ...], store: str, at: str, as_json: bool) -> None:
     """Say how complete the stored studies are, what failed, and who works on them."""
     from covsvc import api
 
     found = []
     for name in studies or api.stored_studies(store):
         try:
-            found.append(api.status(store, name))
+            found.append(api.status(store, name, at))
         except StoreError as error:
             if studies:
                 raise
@@ -219,8 +237,13 @@ def status(studies: tuple[str, ...], store: str, as_json: bool) -> None:
     if not found:
         say(f"{store}: no studies stored yet; `covsvc run` stores them")
     for each in found:
-        click.echo(f"{each['study']}: {each['blocks_done']:,} of {each['blocks']:,} blocks done, {each['toys']:,} toys")
+        click.echo(f"{each['study']}: {_how_far(each)}")
         click.echo(f"  snapshot {each['snapshot']}, {each['written_at']}")
+        if spent := each["spent"]:
+            click.echo(
+                f"  {spent['toys']:,} toys drawn in {_duration(spent['wall_seconds'])}, "
+                f"{spent['toys_per_second']:,.0f} toys/s; {_duration(spent['cpu_seconds'])} of CPU"
+            )
         if each["driver"]:
             click.echo(f"  a driver works on it: {each['driver']}")
         if each["blocks_failed"]:
@@ -240,7 +263,7 @@ def status(studies: tuple[str, ...], store: str, as_json: bool) -> None:
 @click.argument("study")
 @STORE
 @click.option("--out", default="report", show_default=True, metavar="FOLDER", help="Where the report goes.")
-@click.option("--at", default="main", show_default=True, metavar="SNAPSHOT", help="An older snapshot.")
+@AT
 @click.option("--gate", is_flag=True, help="Exit 1 if a method breaks its promise, 3 if that is undecided.")
 @AS_JSON
 def report(study: str, store: str, out: str, at: str, gate: bool, as_json: bool) -> None:
@@ -271,7 +294,7 @@ def methods(as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    for each in found:
+    for each in _working_ones(found):
         sided = {"upper": "upper limit", "two": "two-sided interval"}[each["sided"]]
         click.echo(
             f"{each['name']}: {sided}, promises {each['promises']}, reads {', '.join(each['reads'])}{_options(each)}"
@@ -289,14 +312,20 @@ def experiments(as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    for each in found:
+    for each in _working_ones(found):
         exact = "coverage is summed exactly" if each["enumerable"] else "coverage is known from toys"
         click.echo(f"{each['name']}: gives {', '.join(each['gives'])}, {exact}{_options(each)}")
         click.echo(f"    {each['summary']}")
 
 
+cli.add_command(export_study)
+cli.add_command(import_study)
 cli.add_command(limit)
+cli.add_command(merge_studies)
+cli.add_command(replay)
 cli.add_command(tables)
+for each in (history, tag, gc, doctor):
+    cli.add_command(each)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -304,12 +333,22 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name may hold what the terminal cannot show
+    came: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in _REQUESTS}
+    for number, handler in before.items():
+        if handler in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, interrupt)
     try:
         code = cli.main(arguments, prog_name="covsvc", standalone_mode=False)
         if sys.stdout is not None:  # closed by the caller
             sys.stdout.flush()
     except (click.exceptions.Abort, KeyboardInterrupt):
-        say("interrupted; what is stored stays, and the same command goes on from there")
+        say(_GO_ON)
         code = INTERRUPTED
     except click.ClickException as error:
         error.show()
@@ -322,25 +361,60 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             say(f"covsvc: {line}")
         code = CLUSTER if isinstance(error, ClusterError) else INCOMPLETE if isinstance(error, TaskError) else USAGE
     except OSError as error:
-        say(f"covsvc: {error.filename or 'output'}: {error.strerror or error}")
+        cure = "; make room, and give the same command again: what is stored is whole" if error.errno == ENOSPC else ""
+        say(f"covsvc: {error.filename or 'output'}: {error.strerror or error}{cure}")
         code = USAGE
     except Exception:
         import traceback
 
-        say(f"{traceback.format_exc()}covsvc: this is a fault of covsvc, please report it; what is stored stays whole")
-        code = INCOMPLETE
+        if came:  # in the middle of the import of a library, which says something else of it
+            say(_GO_ON)
+            code = INTERRUPTED
+        else:
+            told = "this is a fault of covsvc, please report it; what is stored stays whole"
+            say(f"{traceback.format_exc()}covsvc: {told}")
+            code = INCOMPLETE
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     sys.exit(code if isinstance(code, int) else PASSED)
 
 
-def _announce(study: Study, left: Any) -> str:
+def _toys_to_draw(planned: Mapping[str, Any]) -> str:
+    budget, missing = planned["budget"], _from_to(planned, "toys", lambda toys: f"{toys:,}")
+    least = f"{budget['min']:,} to " if budget else ""
+    return f"{least}{planned['toys_per_cell']:,} a cell; {missing} missing"
+
+
+def _from_to(planned: Mapping[str, Any], name: str, say_one: Callable[[Any], str]) -> str:
+    """Say what is needed at least, and at most where that is more."""
+    least, most = say_one(planned[name]), say_one(planned[f"most_{name}"])
+    return least if least == most else f"{least} to {most}"
+
+
+def _how_far(state: Mapping[str, Any]) -> str:
+    budget = state["budget"]
+    if budget is None:
+        return f"{state['blocks_done']:,} of {state['blocks']:,} blocks done, {state['toys']:,} toys"
+    return (
+        f"{'complete' if state['complete'] else 'not complete'}, {budget['cells_resolved']:,} of {budget['cells']:,} "
+        f"cells resolved, {state['toys']:,} of at most {budget['most_toys']:,} toys\n"
+        f"  of {budget['tests']:,} tests (a cell in a column) {budget['below']:,} below cl, {budget['above']:,} above "
+        f"cl - {budget['margin']:g}, {budget['undecided']:,} undecided"
+    )
+
+
+def _announce(study: Study, left: Any, part: tuple[int, int] | None) -> str:
+    share = "" if part is None else f"part {part[0]}/{part[1]}, which `covsvc merge` joins with the others: "
     if left.nothing:
-        return f"{study.name}: complete already, nothing to compute"
+        return f"{study.name}: {share}complete already, nothing to compute"
     new = (
         f"; new columns draw the toys again: {', '.join(left.new_columns)}" if left.stored and left.new_columns else ""
     )
     exact = f" and {left.exact_rows:,} rows of exact values" if study.is_enumerable else ""
     return (
-        f"{study.name}: {study.cells:,} cells, {len(study.columns)} columns; {left.toys:,} toys{exact} to compute{new}"
+        f"{study.name}: {share}{study.cells:,} cells, {len(study.columns)} columns; "
+        f"{_from_to(vars(left), 'toys', lambda toys: f'{toys:,}')} toys{exact} to compute{new}"
     )
 
 
@@ -375,6 +449,8 @@ def _told(at: Progress) -> str:
         return f"{at.calibrations}/{at.all_calibrations} calibrations  {_duration(at.seconds)}"
     rate = at.toys / at.seconds if at.seconds > 0 else 0.0
     left = _duration((at.all_toys - at.toys) / rate) if rate else "?"
+    if at.at_most and at.toys < at.all_toys:
+        left = f"at most {left}"
     return f"{at.cells:.0f}/{at.all_cells} cells  {at.toys:,} toys  {rate:,.0f} toys/s  {left} left"
 
 
@@ -400,7 +476,9 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
-def _print_run(study: Study, verdict: Any, observed: list[dict[str, Any]], page: Path | None) -> None:
+def _print_run(
+    study: Study, verdict: Any, observed: list[dict[str, Any]], page: Path | None, worst: Sequence[WorstCell]
+) -> None:
     from covsvc.data_file import told_data
 
     click.echo(f"{study.name}: {verdict.outcome}. {verdict.sentence}")
@@ -414,8 +492,22 @@ def _print_run(study: Study, verdict: Any, observed: list[dict[str, Any]], page:
             table.add_row(each.limit_method, level(each.cl), *numbers, each.outcome)
         print_table(table)
     click.echo(verdict.smallest_deficit_sentence)
+    broken = [(each.limit_method, each.cl) for each in verdict.findings if each.outcome == "broken"]
+    for cell in worst:
+        if (cell.limit_method, cell.cl) in broken:
+            click.echo(f"What {cell.limit_method} at {level(cell.cl)} missed: {cell.command}")
     if page:
         click.echo(f"Report: {page}")
+
+
+def _working_ones(found: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the plug-ins that can be used, and say of the others why they cannot."""
+    for each in found:
+        if "broken" in each:
+            click.echo(f"{each['name']}: broken, of {each['origin']}")
+            click.echo(f"    {each['broken']}")
+        else:
+            yield each
 
 
 def _options(described: Mapping[str, Any]) -> str:
@@ -424,4 +516,5 @@ def _options(described: Mapping[str, Any]) -> str:
         f"{name}={value}" + (f" ({' | '.join(choices[name])})" if name in choices else "")
         for name, value in described["options"].items()
     )
-    return f"; options {told}" if told else ""
+    origin = "" if described["ours"] else f"; of {described['origin']}"
+    return (f"; options {told}" if told else "") + origin

@@ -175,7 +175,7 @@ def _data(name: str, what: str) -> Callable[[Callable[..., None]], Callable[...,
     default="coverage-cubes",
     show_default=True,
     envvar="COVSVC_STORE",
-    metavar="FOLDER",
+    metavar="FOLDER|URL",
     help="With densities or --workspace: where the calibrations of methods that draw toys once are kept.",
 )
 @AS_JSON

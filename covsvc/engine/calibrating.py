@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from covsvc.contracts import Calibration, LimitMethod, calibrated
-from covsvc.engine.gathering import gather
+from covsvc.contracts import Calibration, LimitMethod
+from covsvc.engine.gathering import gather, reason_of
+from covsvc.engine.guard import method_of
 from covsvc.fingerprint import code_of
-from covsvc.study import Column, ExperimentSpec, Row
+from covsvc.study import Column, ExperimentSpec, MethodSpec, Row, Study
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -60,10 +61,20 @@ class Need:
 
 def need_of(column: Column, spec: ExperimentSpec, b: float) -> Need | None:
     """Return the calibration that a column needs there; None if it needs none."""
-    experiment, method = spec.build(), column.spec.build()
-    if experiment.gives[column.spec.view_of(experiment)] not in getattr(method, "calibrates", ()):
+    if not _calibrates(column, spec):
         return None
+    experiment = spec.build()
     return Need(key_of(column, experiment.model(b)), column, spec, b)  # type: ignore[attr-defined]
+
+
+def _calibrates(column: Column, spec: ExperimentSpec) -> bool:
+    experiment = spec.build()
+    return experiment.gives[column.spec.view_of(experiment)] in getattr(column.spec.build(), "calibrates", ())
+
+
+def any_calibrates(study: Study) -> bool:
+    """Tell whether any column of a study needs calibrations: what is missing need not be unrolled for them."""
+    return any(_calibrates(column, study.experiment) for column in study.columns)
 
 
 def needs_of(rows: Iterable[Row]) -> list[Need]:
@@ -93,7 +104,7 @@ def calibrate(need: Need) -> tuple[Calibration, float]:
     """Make a calibration; return it and the CPU seconds it took."""
     begun = time.thread_time()
     known = need.experiment.build().model(need.b)  # type: ignore[attr-defined]
-    found: Calibration = need.column.spec.build().calibrate(known, need.column.cl)  # type: ignore[attr-defined]
+    found: Calibration = method_of(need.column).calibrate(known, need.column.cl)  # type: ignore[attr-defined]
     return found, time.thread_time() - begun
 
 
@@ -114,8 +125,12 @@ def calibrate_all(
             except Exception as error:  # a method may raise anything: its blocks are recorded as failed
                 yield need, calibration_failure(error), 0.0
         return
-    submissions: Iterator[tuple[Future, Need]] = ((client.submit(calibrate, need, pure=False), need) for need in needs)
-    for need, future, result in gather(submissions, client, "what is calibrated is stored, run again to go on"):
+
+    def submit(need: Need) -> Future:
+        return client.submit(calibrate, need, pure=False)
+
+    submissions = ((submit(need), need) for need in needs)
+    for need, future, result in gather(submissions, client, "what is calibrated is stored, run again to go on", submit):
         if future.status == "finished":
             yield need, *result
         else:
@@ -130,13 +145,19 @@ def calibrations_at(row: Row, calibrations: Calibrations) -> dict[ColumnKey, Cal
 
 def trial(column: Column, known: Any) -> tuple[LimitMethod, float]:
     """Return the limit method of a column with a calibration of fewer toys, and the time that its own would take."""
-    method: Any = column.spec.build()
-    fewer = dataclasses.replace(method, n_toys=max(FEW_TOYS, (method.n_toys or _DEFAULT_TOYS) // _TRIAL))
+    n_toys = column.spec.build().n_toys or _DEFAULT_TOYS  # type: ignore[attr-defined]
+    few = max(FEW_TOYS, n_toys // _TRIAL)
+    fewer = dataclasses.replace(column, spec=with_options(column.spec, n_toys=few))
     begun = time.perf_counter()
-    held = fewer.calibrate(known, column.cl)
-    return calibrated(fewer, held), (time.perf_counter() - begun) * (method.n_toys or _DEFAULT_TOYS) / fewer.n_toys
+    held = method_of(fewer).calibrate(known, column.cl)  # type: ignore[attr-defined]
+    return method_of(fewer, held), (time.perf_counter() - begun) * n_toys / few
+
+
+def with_options(spec: MethodSpec, **options: Any) -> MethodSpec:
+    """Return a limit method with some options changed, its view and its label the same."""
+    return MethodSpec(name=spec.name, options=spec.options | options, view=spec.view, label=spec.label)
 
 
 def calibration_failure(error: BaseException | None) -> str:
     """Say why there is no calibration."""
-    return f"its calibration failed: {type(error).__name__}: {error}"
+    return f"its calibration failed: {reason_of(error)}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from covsvc.contracts import Calibration
 from covsvc.engine.calibrating import Calibrations, calibrations_at
-from covsvc.engine.gathering import gather
+from covsvc.engine.gathering import gather, reason_of
 from covsvc.engine.work import make_tables, run_task, sum_exactly
 from covsvc.errors import TaskError
 from covsvc.study import Row, Task
@@ -17,6 +17,8 @@ from covsvc.tally import Counter, ExactTally, Tally
 
 if TYPE_CHECKING:
     from distributed import Client, Future
+
+STORED = "what is done is stored; see to the scheduler, and the same command goes on from there"
 
 
 def execute(
@@ -61,38 +63,43 @@ def _here(rows: Iterable[Row], calibrations: Calibrations) -> Iterator[Tally | E
             try:
                 yield run_task(task, tables, list(held), list(held.values()))
             except Exception as error:  # an experiment may raise anything: its blocks are recorded as failed
-                yield _lost(task, error)
+                yield _lost(task, reason_of(error))
 
 
 def _on_cluster(rows: Iterable[Row], client: Client, calibrations: Calibrations) -> Iterator[Tally | ExactTally]:
-    submissions = _submit(rows, client, calibrations)
-    for what, future, result in gather(submissions, client, "what is done is stored, run again to go on"):
+    # submitted, not scattered: what a lost worker held the scheduler makes again
+    sent = {key: client.submit(_itself, each, pure=False) for key, each in calibrations.items()}
+
+    def again(what: Row | Task) -> Future:
+        row = what if isinstance(what, Row) else Row(what.source, what.columns, what.b, what.s_true, tasks=(what,))
+        return next(_submit(row, client, sent))[0]
+
+    submissions = (each for row in rows for each in _submit(row, client, sent))
+    for what, future, result in gather(submissions, client, STORED, again):
         if future.status == "finished":
             yield result
         elif isinstance(what, Task):
-            yield _lost(what, future.exception())
+            yield _lost(what, reason_of(future.exception()))
         else:
-            raise TaskError(f"exact values at b = {what.b:g}: {future.exception()!r}")
+            raise TaskError(f"exact values at b = {what.b:g}: {reason_of(future.exception())}")
 
 
-def _submit(rows: Iterable[Row], client: Client, calibrations: Calibrations) -> Iterator[tuple[Future, Row | Task]]:
-    # submitted, not scattered: what a lost worker held the scheduler makes again
-    sent = {key: client.submit(_itself, each, pure=False) for key, each in calibrations.items()}
-    for row in rows:
-        tables = client.submit(make_tables, row, pure=False)
-        held = calibrations_at(row, sent)
-        if row.reach:
-            yield client.submit(sum_exactly, row, tables, pure=False), row
-        for task in row.tasks:
-            yield client.submit(run_task, task, tables, list(held), list(held.values()), pure=False), task
+def _submit(row: Row, client: Client, sent: Mapping[str, Future]) -> Iterator[tuple[Future, Row | Task]]:
+    """Submit the exact values of a row, if they are wanted, and its tasks."""
+    tables = client.submit(make_tables, row, pure=False)
+    held = calibrations_at(row, sent)
+    if row.reach:
+        yield client.submit(sum_exactly, row, tables, pure=False), row
+    for task in row.tasks:
+        yield client.submit(run_task, task, tables, list(held), list(held.values()), pure=False), task
 
 
 def _itself(calibration: Calibration | str) -> Calibration | str:
     return calibration
 
 
-def _lost(task: Task, error: BaseException | None) -> Tally:
+def _lost(task: Task, reason: str) -> Tally:
     counter = Counter(task.columns, task.b, task.s_true, task.start, task.stop)
     for column, cell in np.ndindex(len(task.columns), len(task.s_true)):
-        counter.fail(column, cell, f"{type(error).__name__}: {error}")
+        counter.fail(column, cell, reason)
     return counter.tally(0.0)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import copy
-import fcntl
 import json
-import os
-import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +18,31 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from covsvc.budget import Drawn
 from covsvc.errors import CovsvcError, StoreError
-from covsvc.fingerprint import code_of, environment, git_revision
+from covsvc.fingerprint import code_of, environment
+from covsvc.signals import uninterrupted
 from covsvc.store import cube
-from covsvc.study import BLOCKS_PER_TILE, RESERVED, Column, MethodSpec, Study, Task
-from covsvc.tally import DONE, FAILED, MISSING, ExactTally, Tally
-from covsvc.version import __version__
+from covsvc.store.history import resolve
+from covsvc.store.place import Place, place_of
+from covsvc.store.provenance import Provenance, Spent
+from covsvc.store.reason import reason_of, unwritable
+from covsvc.study import BLOCKS_PER_TILE, RESERVED, MethodSpec, Study, Task
+from covsvc.tally import COUNTS, DONE, FAILED, MISSING, ExactTally, Tally
 
 icechunk.set_logs_filter("error")
+
+MOST_HELD = 100_000_000
+"""Bytes of tiles that a ledger holds before it commits."""
 
 
 def stored_studies(store: str | Path) -> list[str]:
     """Return the names of the studies in a store."""
-    folder = Path(store)
-    names = sorted(each.name for each in folder.iterdir() if holds_repository(each)) if folder.is_dir() else []
-    return [name for name in names if name not in RESERVED]
+    return _studies_in(place_of(store))
+
+
+def _studies_in(place: Place) -> list[str]:
+    return [name for name in place.names() if name not in RESERVED]
 
 
 def open_cube(store: str | Path, name: str, at: str = "main") -> xr.Dataset:
@@ -44,25 +51,27 @@ def open_cube(store: str | Path, name: str, at: str = "main") -> xr.Dataset:
     Parameters
     ----------
     store : str or Path
-        Folder of the store.
+        Folder or URL of the store.
     name : str
         Name of the study.
     at : str
-        ``"main"``, or the id of a snapshot.
+        ``"main"``, a tag, the id of a snapshot or its beginning, or a time, which is the last commit until then.
 
     Raises
     ------
     StoreError
         If there is no such store, study or snapshot.
     """
-    repository = _existing(store, name)
+    place = place_of(store)
+    repository = open_existing(place, name)
+    snapshot = resolve(repository, at, place.study(name))
     try:
-        session = repository.readonly_session(at) if at == "main" else repository.readonly_session(snapshot_id=at)
-    except (icechunk.IcechunkError, ValueError):
-        raise StoreError(f"{Path(store) / name}: no snapshot {at!r}") from None
-    dataset = cube.read(session.store, str(Path(store) / name))
-    dataset.attrs |= {"snapshot": session.snapshot_id, "store": str(store)}
-    latest = next(iter(repository.ancestry(snapshot_id=session.snapshot_id)))
+        dataset = cube.read(repository.readonly_session(snapshot_id=snapshot).store, place.study(name))
+        latest = next(iter(repository.ancestry(snapshot_id=snapshot)))
+    except icechunk.IcechunkError as error:
+        told = f"snapshot {snapshot} cannot be read: {reason_of(error)}; `covsvc history {name}` lists the others"
+        raise StoreError(f"{place.study(name)}: {told}") from None
+    dataset.attrs |= {"snapshot": snapshot, "store": place.where}
     dataset.attrs["commit"] = json.dumps(
         {**latest.metadata, "written_at": latest.written_at.isoformat(timespec="seconds")}
     )
@@ -71,15 +80,7 @@ def open_cube(store: str | Path, name: str, at: str = "main") -> xr.Dataset:
 
 def driver_of(store: str | Path, name: str) -> str:
     """Return who writes to a study now, empty if nobody does."""
-    path = Path(store) / f"{name}.lock"
-    if not path.exists():
-        return ""
-    with path.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return file.read().strip()
-    return ""
+    return place_of(store).holder(name)
 
 
 def compare(stored: Mapping[str, Any], study: Study, where: str, *, replace: bool = False) -> tuple[bool, list[str]]:
@@ -125,27 +126,23 @@ def open_ledger(
     Raises
     ------
     StoreError
-        If another driver has the study, the folder holds something else, or the stored toys or columns are others and
+        If another driver has the study, its place holds something else, or the stored toys or columns are others and
         `replace` is not set.
     """
-    folder = Path(store)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{folder}: {error.strerror}; --store names a folder that can be written") from None
-    with locked(folder / f"{study.name}.lock"):
-        path = folder / study.name
-        if holds_repository(path):
-            repository = _existing(folder, study.name)
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise StoreError(f"{path}: is not a store of covsvc; choose another --store, or another name of the study")
-        else:
-            repository = create_repository(path)
-        ledger = Ledger(repository, study, str(path), replace=replace, s_tile=s_tile, commit_seconds=commit_seconds)
+    place = place_of(store)
+    with place.lock(study.name) as still_held:
+        repository = opened_or_created(
+            place, study.name, "is not a store of covsvc; choose another --store, or another name of the study"
+        )
+        options: dict[str, Any] = {"replace": replace, "s_tile": s_tile, "commit_seconds": commit_seconds}
         try:
-            yield ledger
-        finally:
-            ledger.commit()
+            ledger = Ledger(repository, study, place, still_held, **options)
+            try:
+                yield ledger
+            finally:
+                ledger.commit()
+        except icechunk.IcechunkError as error:
+            raise unwritable(place.study(study.name), error) from error
 
 
 @dataclass
@@ -166,24 +163,28 @@ class Ledger:
         self,
         repository: icechunk.Repository,
         study: Study,
-        where: str,
+        place: Place,
+        still_held: Callable[[], None],
         *,
         replace: bool,
         s_tile: int,
         commit_seconds: float,
     ) -> None:
-        self._repository, self._study, self._where = repository, study, where
+        self._repository, self._study, self._where = repository, study, place.study(study.name)
+        self._place, self._still_held = place, still_held
         self._commit_seconds = commit_seconds
         self._tiles: dict[tuple[int, int], _Tile] = {}
-        self._virgin: set[tuple[int, int]] = set()
+        self._virgin: dict[int, NDArray[np.bool_]] = {}
+        self._held = 0
         self._failures: list[dict[str, Any]] = []
         self._reasons: list[dict[str, Any]] = []
         self._trusted = False
-        self._seconds = 0.0
-        self._toys = 0
-        self._began = self._committed = time.monotonic()
+        self._committed = time.monotonic()
+        self._discards = False
         self._open_session()
-        self._engine, self._environment = code_of("covsvc.engine.work", "covsvc.tally"), environment()
+        self._engine, self._environment = makers()
+        before = next(iter(repository.ancestry(branch="main"))).metadata
+        self.provenance = Provenance(before, self._engine, self._environment)
         self._prepare(replace, s_tile)
 
     def missing(self, b: float, *, retry_failed: bool = False) -> tuple[NDArray[np.bool_], tuple[float, float] | None]:
@@ -196,13 +197,12 @@ class Ledger:
             The range of s over which exact values are to be made, no smaller than what is stored; None if none is.
         """
         study = self._study
-        at = self._axes["b"].index(b)
-        cells = [self._axes["s_true"].index(s_true) for s_true in study.s_true]
+        at = self._positions["b"][b]
+        cells = [self._positions["s_true"][s_true] for s_true in study.s_true]
         rows, levels = self._rows_of(study.columns)
         stored = self._array("block_status")[:, :, at]
-        for tile in range(0, stored.shape[2], self._s_tile):
-            if not stored[:, :, tile : tile + self._s_tile].any():
-                self._virgin.add((at, tile // self._s_tile))
+        begun = stored.any(axis=(0, 1, 3))
+        self._virgin[at] = ~np.logical_or.reduceat(begun, np.arange(0, len(begun), self._s_tile))
         status = stored[rows, levels][:, cells][:, :, : study.n_blocks]
         exact = self._array("exact_status")[:, :, at][rows, levels][:, cells]
         wanted = status == MISSING
@@ -215,15 +215,26 @@ class Ledger:
             return wanted, None
         return wanted, (float(np.nanmin([*reach[:, 0], low])), float(np.nanmax([*reach[:, 1], high])))
 
+    def drawn(self, b: float) -> Drawn:
+        """Return what was drawn, and committed, of the study's columns at one b."""
+        at = self._positions["b"][b]
+        cells = [self._positions["s_true"][s_true] for s_true in self._study.s_true]
+        rows, levels = self._rows_of(self._study.columns)
+        status, counts, exact = (
+            self._array(name)[:, :, at][rows, levels][:, cells] for name in ("block_status", "counts", "exact_status")
+        )
+        covered, failed = (counts[..., COUNTS.index(name)] for name in ("n_covered", "n_failed"))
+        return Drawn(status, covered, failed, exact == 1, self._study.toys_per_block)
+
     def sentinels(self) -> Iterator[tuple[Task, NDArray[np.uint64]]]:
         """Yield a stored block of every column, with its digests, if code or libraries have changed since.
 
         Columns of limit methods that are not as they were are left out: they are not extended anyhow.
         """
-        if self._stored.get("engine") == self._engine and self._stored.get("environment") == self._environment:
+        if is_made_here(self._stored):
             return
         waiting = {
-            (row, level): Column(spec, cl)
+            (row, level): self._study.column(spec, cl)
             for row, spec in self._buildable().items()
             for level, cl in enumerate(self._axes["cl"])
         }
@@ -270,10 +281,11 @@ class Ledger:
         for label in labels:
             self._forget(self._axes["limit_method"].index(label))
 
+    @uninterrupted()
     def add(self, tally: Tally) -> None:
-        """Add the counts of blocks, and their status; commit if the last commit is long ago."""
-        at = self._axes["b"].index(tally.b)
-        cells = np.array([self._axes["s_true"].index(s_true) for s_true in tally.s_true])
+        """Add the counts of blocks, and their status; commit if the last commit is long ago, or much is held since."""
+        at = self._positions["b"][tally.b]
+        cells = np.array([self._positions["s_true"][s_true] for s_true in tally.s_true])
         rows, levels = self._rows_of(tally.columns)
         column, cell, bins, count = tally.bins
         for tile in np.unique(cells // self._s_tile).tolist():
@@ -316,15 +328,15 @@ class Ledger:
             }
             for each in tally.reasons
         ]
-        self._seconds += tally.seconds
-        self._toys += tally.toys
-        if time.monotonic() - self._committed > self._commit_seconds:
+        self.provenance.add(Spent(tally.toys, tally.status.size, tally.seconds))
+        if time.monotonic() - self._committed > self._commit_seconds or self._held > MOST_HELD:
             self.commit()
 
+    @uninterrupted()
     def add_exact(self, exact: ExactTally) -> None:
         """Add exact values."""
-        at = self._axes["b"].index(exact.b)
-        cells = [self._axes["s_true"].index(s_true) for s_true in exact.s_true]
+        at = self._positions["b"][exact.b]
+        cells = [self._positions["s_true"][s_true] for s_true in exact.s_true]
         rows, levels = self._rows_of(exact.columns)
         place = (rows[:, None], levels[:, None], np.array(cells)[None, :])
         for name, values in (("exact", exact.values), ("exact_status", np.where(np.isnan(exact.values[..., 0]), 2, 1))):
@@ -334,52 +346,76 @@ class Ledger:
         worst = self._array("worst")[:, :, at]
         worst[rows, levels] = exact.worst
         self._array("worst")[:, :, at] = worst
-        self._seconds += exact.seconds
+        self.provenance.add(Spent(cpu_seconds=exact.seconds))
 
+    @uninterrupted()
     def commit(self) -> None:
         """Write all that was added; nothing happens if nothing was.
 
         Raises
         ------
         StoreError
-            If it cannot be written, the disk being full, say. What was committed before is whole.
+            If it cannot be written, the disk being full, say, or is no longer this driver's. What was committed before
+            is whole.
         """
         if not self._trusted:
             return
         try:
             self._commit()
+        except StoreError:
+            self._trusted = False  # it is over: nothing is tried again on the way out
+            raise
+        except icechunk.ConflictError:
+            self._trusted = False
+            raise StoreError(
+                f"{self._where}: another driver has committed meanwhile, and this one stops. What is committed is "
+                "whole; the same command goes on from there"
+            ) from None
         except (icechunk.IcechunkError, OSError) as error:
-            raise StoreError(f"{self._where}: cannot be written: {error}") from error
+            raise unwritable(self._where, error) from error
 
     def _commit(self) -> None:
-        for (at, tile), held in self._tiles.items():
-            for (name, chunk), buffer in held.arrays.items():
-                self._array(name)[self._region(at, tile, name, chunk)] = buffer
-            self._virgin.discard((at, tile))
+        self._still_held()  # and the place can be reached
+        held = {
+            (name, chunk, at, tile): part
+            for (at, tile), each in self._tiles.items()
+            for (name, chunk), part in each.arrays.items()
+        }
+        for (name, chunk, at), tiles in _runs(held):  # a call for each of them would take most of the time
+            first, last = (self._region(at, tile, name, chunk) for tile in (tiles[0], tiles[-1]))
+            region = (*first[:3], slice(first[3].start, last[3].stop), first[4])
+            self._array(name)[region] = np.concatenate([held[name, chunk, at, tile] for tile in tiles], axis=2)
+        for at, tile in self._tiles:
+            if at in self._virgin:
+                self._virgin[at][tile] = False
+        touched = range(len(self._axes["b"])) if self._discards else {at for at, _ in self._tiles}
         self._tiles.clear()
-        self._tell_failures()
+        self._held = 0
+        self._tell_failures(touched)
         self._tell_reasons()
         if self._session.has_uncommitted_changes:
-            now = time.monotonic()
-            told = {
-                "covsvc": __version__,
-                "git_revision": git_revision(),
-                "kernel_cpu_seconds": round(self._seconds, 3),
-                "wall_seconds": round(now - self._began, 3),
-                "toys": self._toys,
-            }
-            self._session.commit(f"{self._study.name}: {self._toys:,} toys", metadata=told)
-            os.sync()  # Icechunk does not fsync: a commit should survive a power loss
+            told = self.provenance.close("replace" if self._discards else "")
+            # not rebased: what another driver committed since may hold the same blocks
+            self._session.commit(f"{self._study.name}: {told['what']}, {told['commit']['toys']:,} toys", metadata=told)
+            self._discards = False
+            self._place.settle()
             self._open_session()
         self._committed = time.monotonic()
 
-    def _tell_failures(self) -> None:
-        """Keep the reasons of the blocks that are failed still; a newer one replaces an older."""
+    def _tell_failures(self, touched: Collection[int]) -> None:
+        """Keep the reasons of blocks that are failed still, at each b that changed; a newer one replaces an older."""
         known = self._root.attrs["failures"]
         if known or self._failures:
             everything = [*known, *self._failures]
             told = {tuple(value for key, value in each.items() if key != "reason"): each for each in everything}
-            kept = [each for each in told.values() if self._is_failed(each)]
+            held: dict[int, NDArray[np.int8]] = {}  # a read for each failure would take most of the time
+            kept = []
+            for each in told.values():
+                row, level, at, cell = (self._positions[name][each[name]] for name in cube.AXES)
+                if at in touched and at not in held:
+                    held[at] = np.asarray(self._array("block_status")[:, :, at])
+                if at not in held or (held[at][row, level, cell, each["start"] : each["stop"]] == FAILED).any():
+                    kept.append(each)
             if kept != known:
                 self._root.attrs["failures"] = kept
             self._failures = []
@@ -387,16 +423,9 @@ class Ledger:
     def _tell_reasons(self) -> None:
         """Keep why limits of toys failed: one reason a column and b, that of the smallest signal."""
         if self._reasons:
-            known = [*self._root.attrs.get("toy_failures", []), *self._reasons]
-            known.sort(key=lambda each: (each["s_true"], each["reason"]), reverse=True)
-            held = {(each["limit_method"], each["cl"], each["b"]): each for each in known}
-            self._root.attrs["toy_failures"] = [held[place] for place in sorted(held)]
+            known = self._root.attrs.get("toy_failures", [])
+            self._root.attrs["toy_failures"] = first_reasons([*known, *self._reasons])
             self._reasons = []
-
-    def _is_failed(self, failure: Mapping[str, Any]) -> bool:
-        at = tuple(self._axes[name].index(failure[name]) for name in cube.AXES)
-        status = self._array("block_status")[(*at, slice(failure["start"], failure["stop"]))]
-        return bool((status == FAILED).any())
 
     def _open_session(self) -> None:
         self._session = self._repository.writable_session("main")
@@ -417,6 +446,7 @@ class Ledger:
             cube.check_schema(self._root, self._where)
         same_toys, other = compare(self._stored, study, self._where, replace=replace)
         if not same_toys:
+            self._discards = bool(self._stored)
             for name in list(self._root):
                 del self._root[name]
             cube.create(self._root, study.axes, study.n_blocks, s_tile)
@@ -430,6 +460,7 @@ class Ledger:
         for name, values in study.axes.items():
             self._axes[name] += [value for value in values if value not in self._axes[name]]
         n_blocks = max(study.n_blocks, self._array("block_status").shape[-1])
+        self._positions = {name: {value: at for at, value in enumerate(self._axes[name])} for name in cube.AXES}
         grown = (*(len(self._axes[name]) for name in cube.AXES), n_blocks)
         if grown != self._array("block_status").shape:
             cube.grow(self._root, self._axes, n_blocks)
@@ -451,6 +482,7 @@ class Ledger:
         self._describe(described)
 
     def _forget(self, row: int) -> None:
+        self._discards = True
         for name, variable in cube.ARRAYS.items():
             self._array(name)[row] = variable.fill
         self._array("worst")[row] = np.nan
@@ -460,9 +492,9 @@ class Ledger:
             self._root.attrs.update(described)
 
     def _rows_of(self, columns: tuple[Any, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        labels = [self._axes["limit_method"].index(column.key[0]) for column in columns]
+        labels = [self._positions["limit_method"][column.key[0]] for column in columns]
         return np.array(labels, np.intp), np.array(
-            [self._axes["cl"].index(column.key[1]) for column in columns], np.intp
+            [self._positions["cl"][column.key[1]] for column in columns], np.intp
         )
 
     def _region(self, at: int, tile: int, name: str, chunk: int) -> tuple[Any, ...]:
@@ -472,7 +504,7 @@ class Ledger:
         return slice(None), slice(None), at, cells, last
 
     def _buffer(self, at: int, tile: int, name: str, chunk: int) -> NDArray[Any]:
-        held = self._tiles.setdefault((at, tile), _Tile((at, tile) in self._virgin))
+        held = self._tiles.setdefault((at, tile), _Tile(at in self._virgin and bool(self._virgin[at][tile])))
         if (name, chunk) not in held.arrays:
             region = self._region(at, tile, name, chunk)
             array = self._array(name)
@@ -485,7 +517,33 @@ class Ledger:
                 held.arrays[name, chunk] = np.zeros(shape, array.dtype)
             else:
                 held.arrays[name, chunk] = np.array(array[region])
+            self._held += held.arrays[name, chunk].nbytes
         return held.arrays[name, chunk]
+
+
+def makers() -> tuple[str, dict[str, str]]:
+    """Return the fingerprint of the code that tallies, and the libraries and the processor of here and now."""
+    return code_of("covsvc.engine.work", "covsvc.tally"), environment()
+
+
+def is_made_here(stored: Mapping[str, Any]) -> bool:
+    """Tell whether the code and the libraries of now made what has these attributes."""
+    return (stored.get("engine"), stored.get("environment")) == makers()
+
+
+def first_reasons(reasons: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return one reason a column and b, that of the smallest signal."""
+    known = sorted(reasons, key=lambda each: (each["s_true"], each["reason"]), reverse=True)
+    held = {(each["limit_method"], each["cl"], each["b"]): each for each in known}
+    return [held[place] for place in sorted(held)]
+
+
+def _runs(held: Iterable[tuple[str, int, int, int]]) -> Iterator[tuple[tuple[str, int, int], list[int]]]:
+    """Yield name, chunk and b of held parts with each run of tiles that lie side by side."""
+    for place, group in groupby(sorted(held), key=lambda each: each[:3]):
+        tiles = [tile for *_, tile in group]
+        for _, run in groupby(enumerate(tiles), key=lambda each: each[1] - each[0]):
+            yield place, [tile for _, tile in run]
 
 
 def _described(spec: Any, study: Study) -> dict[str, Any]:
@@ -536,21 +594,38 @@ def _differing(where: str, stored: Mapping[str, Any], wanted: Mapping[str, Any])
     )
 
 
-def holds_repository(path: Path) -> bool:
-    """Tell whether a folder is an Icechunk repository."""
-    return path.is_dir() and bool(icechunk.Repository.exists(icechunk.local_filesystem_storage(str(path))))
+def open_existing(place: Place, name: str) -> icechunk.Repository:
+    """Return the repository of a study.
+
+    Raises
+    ------
+    StoreError
+        If there is none, or it cannot be opened.
+    """
+    if not place.exists(name):
+        known = ", ".join(_studies_in(place)) or "none"
+        told = f"no such study in the store; stored are: {known}. `covsvc run` makes one"
+        raise StoreError(f"{place.study(name)}: {told}")
+    return open_repository(place, name)
 
 
-def _existing(store: str | Path, name: str) -> icechunk.Repository:
-    path = Path(store) / name
-    if not holds_repository(path):
-        known = ", ".join(stored_studies(store)) or "none"
-        raise StoreError(f"{path}: no such study in the store; stored are: {known}. `covsvc run` makes one")
-    return open_repository(path)
+def opened_or_created(place: Place, name: str, foreign: str) -> icechunk.Repository:
+    """Return a repository, a new one if there is none; its lock is held.
+
+    Raises
+    ------
+    StoreError
+        If something else is in its place, as `foreign` tells, or it cannot be opened or written.
+    """
+    if place.exists(name):
+        return open_repository(place, name)
+    if place.is_foreign(name):
+        raise StoreError(f"{place.study(name)}: {foreign}")
+    return create_repository(place, name)
 
 
-def open_repository(path: Path) -> icechunk.Repository:
-    """Return the repository in a folder.
+def open_repository(place: Place, name: str) -> icechunk.Repository:
+    """Return a repository that exists.
 
     Raises
     ------
@@ -558,50 +633,24 @@ def open_repository(path: Path) -> icechunk.Repository:
         If it cannot be opened.
     """
     try:
-        return icechunk.Repository.open(icechunk.local_filesystem_storage(str(path)))
+        return icechunk.Repository.open(place.storage(name))
     except icechunk.IcechunkError as error:
-        raise StoreError(f"{path}: cannot be opened: {error}") from None
+        raise StoreError(f"{place.study(name)}: cannot be opened: {reason_of(error)}") from None
 
 
-def create_repository(path: Path) -> icechunk.Repository:
-    """Return a new repository in an empty folder."""
-    storage = icechunk.local_filesystem_storage(str(path))
+def create_repository(place: Place, name: str) -> icechunk.Repository:
+    """Return a new repository.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written.
+    """
+    storage = place.storage(name)
     try:
         try:
             return icechunk.Repository.create(storage, spec_version=1)  # so that libraries 1.x read it, too
         except TypeError:
             return icechunk.Repository.create(storage)
     except icechunk.IcechunkError as error:
-        raise StoreError(f"{path}: cannot be written: {error}") from None
-
-
-@contextmanager
-def locked(path: Path, held: str = "another driver has this study", patience: float = 1.0) -> Iterator[None]:
-    """Hold a lock, or say who holds it after `patience` seconds.
-
-    Raises
-    ------
-    StoreError
-        If another process holds it, or the file cannot be written.
-    """
-    try:
-        file = path.open("a+")
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}; choose a folder that can be written") from None
-    with file:
-        attempts = max(1, round(10 * patience))
-        for attempt in range(attempts):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if attempt < attempts - 1:  # `status` may look just now
-                    time.sleep(0.1)
-                    continue
-                file.seek(0)
-                raise StoreError(f"{path.parent / path.stem}: {held}: {file.read().strip()}") from None
-        file.truncate(0)
-        start = datetime.now(UTC).isoformat(timespec="seconds")
-        file.write(f"pid {os.getpid()} on {socket.gethostname()} since {start}\n")
-        file.flush()
-        yield
+        raise unwritable(place.study(name), error) from None

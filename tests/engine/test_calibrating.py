@@ -14,7 +14,7 @@ from covsvc.contracts import calibrated, calibration_of
 from covsvc.engine import calibrating
 from covsvc.engine.calibrating import calibrate_all, calibrations_at, key_of, needs_of
 from covsvc.engine.clusters import connect
-from covsvc.errors import StoreError
+from covsvc.errors import StoreError, StudyError
 from covsvc.store.calibrations import find_calibration, keep_calibration
 from covsvc.store.repository import stored_studies
 from covsvc.study import Row, Task, study_of
@@ -60,7 +60,7 @@ def test_a_store_of_calibrations_is_no_study(stored):
     store, *_ = stored
     assert (store / "calibrations").is_dir()
     assert stored_studies(store) == ["events"]
-    with pytest.raises(api.RefusedStudy, match=r"calibrations.*kept for its own use"):
+    with pytest.raises(StudyError, match=r"calibrations.*kept for its own use"):
         study(name="calibrations")
 
 
@@ -190,7 +190,7 @@ def test_a_damaged_store_of_calibrations_is_a_plain_error_for_a_run_and_no_obsta
     shutil.copytree(stored[0] / "calibrations", tmp_path / "calibrations")
     for each in (tmp_path / "calibrations" / "manifests").iterdir():
         each.unlink()
-    with pytest.raises(StoreError, match=r"cannot be read, it is damaged .*move the folder away"):
+    with pytest.raises(StoreError, match=r"cannot be read, it is damaged .*move it away"):
         api.run(study(), tmp_path)
     told = []
     seen = study().experiment.build().observe({"x": [0.3, 7.7]})[0]

@@ -7,6 +7,7 @@ import signal
 
 import numpy as np
 import pytest
+from agreement import assert_same
 from numpy.testing import assert_array_equal
 
 from covsvc import api
@@ -18,31 +19,10 @@ from covsvc.tally import Tally
 
 pytestmark = pytest.mark.system
 
-COUNTED = (
-    "n_toys",
-    "n_covered",
-    "n_upper_covered",
-    "n_empty",
-    "n_unbounded",
-    "n_failed",
-    "limit_counts",
-    "block_status",
-)
-
-
 @pytest.fixture(scope="module")
 def two_workers():
     with connect("local", 2) as client:
         yield client
-
-
-def assert_same(left, right):
-    """Compare cubes bit for bit."""
-    for name in (*COUNTED, "limit_digest"):
-        assert_array_equal(left[name].values, right[name].values, err_msg=name)
-    for name in left.data_vars:
-        if name.startswith(("exact", "worst")):
-            assert_array_equal(left[name].values, right[name].values, err_msg=name)
 
 
 def run_reversed(study, store, task_toys):

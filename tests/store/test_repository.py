@@ -11,24 +11,12 @@ import time
 
 import numpy as np
 import pytest
+from agreement import assert_same
 from numpy.testing import assert_array_equal
 
 from covsvc import api
 from covsvc.errors import StoreError
 from covsvc.store.repository import open_cube, open_ledger, stored_studies
-
-COUNTED = (
-    "n_toys", "n_covered", "n_upper_covered", "n_empty", "n_unbounded", "n_failed",
-    "limit_counts", "block_status", "limit_digest",
-)  # fmt: skip
-
-
-def assert_same(cube, fresh):
-    """Compare what a study selects of a cube with a fresh run, bit for bit."""
-    axes = {name: fresh[name].values for name in ("limit_method", "cl", "b", "s_true")}
-    held = cube.load().sel(axes).isel(block=slice(fresh.sizes["block"]))
-    for name in (*COUNTED, *(name for name in fresh.data_vars if name.startswith(("exact", "worst")))):
-        assert_array_equal(held[name].values, fresh[name].values, err_msg=name)
 
 
 def test_a_finished_study_run_again_computes_and_commits_nothing(small_study, tmp_path):

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from covsvc import registry
+from covsvc.engine.gathering import ask
 from covsvc.engine.warm_up import WarmUp, run_kernels
 from covsvc.errors import ClusterError
 from covsvc.study import Study
 
 _PATIENCE = 30
 """Seconds in which a scheduler has to find a worker."""
+
+_ATTEMPTS = 3
+"""How often workers may be lost while they warm up."""
+
+_GOODBYE = 5
+"""Seconds in which a client closes."""
 
 
 @contextmanager
@@ -45,34 +53,69 @@ def connect(cluster: Any, n_workers: int | None = None, study: Study | None = No
             raise ClusterError(f"{cluster!r}: no Dask client, no address and no name of a cluster")
         _warm_up(cluster, study)
         yield cluster
-    elif "://" in cluster:
-        from distributed import Client
-
-        try:
-            client = Client(cluster, timeout="10s")
-        except (OSError, ValueError) as error:
-            raise ClusterError(
-                f"{cluster}: no scheduler answers there ({error}); start one with `dask scheduler`"
-            ) from None
-        with client:
-            _warm_up(client, study)
-            yield client
     else:
-        with registry.find("clusters", cluster)(n_workers) as client:
-            _warm_up(client, study)
-            yield client
+        with _silence():
+            if "://" in cluster:
+                with _client_of(cluster) as client:
+                    _warm_up(client, study)
+                    yield client
+            else:
+                with registry.find("clusters", cluster)(n_workers) as client:
+                    _warm_up(client, study)
+                    yield client
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep to ourselves what Dask logs: what of it matters to a user we say, and how to go on."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client", "tornado", "asyncio")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _client_of(address: str) -> Iterator[Any]:
+    """Connect to a scheduler."""
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"{address}: no scheduler answers there ({error}); start one with `dask scheduler`"
+        ) from None
+    try:
+        yield client
+    finally:
+        with suppress(TimeoutError):  # a scheduler that does not answer is left as it is
+            client.close(timeout=_GOODBYE)
 
 
 def _warm_up(client: Any, study: Study | None) -> None:
     """Wait for a worker, and have it warm up."""
+    from distributed.comm import CommClosedError
+
+    again = "run it again"
+    address = client.scheduler.address
     try:
-        client.wait_for_workers(1, timeout=_PATIENCE)
+        ask(client, lambda: client.wait_for_workers(1, timeout=_PATIENCE), again)
     except TimeoutError:
-        address = client.scheduler.address
         raise ClusterError(f"{address}: no worker joined within {_PATIENCE} s; start one with `dask worker`") from None
     if study is None:
         return
-    try:
-        client.register_plugin(WarmUp(study))
-    except OSError as error:  # of Dask's connection, too
-        raise ClusterError(f"a worker was lost while it warmed up ({error}); run it again") from None
+    plugin = WarmUp(study)
+    for attempt in range(_ATTEMPTS):
+        try:
+            ask(client, lambda: client.register_plugin(plugin), again)
+            return
+        except CommClosedError as error:
+            if attempt == _ATTEMPTS - 1:
+                raise ClusterError(f"{address}: workers are lost while they warm up ({error}); {again}") from None
+        except OSError as error:
+            raise ClusterError(f"{address}: a worker cannot warm up: {error}") from None

@@ -8,13 +8,18 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
-# tasks last about a second and tables are small: no need to look ten times a second, which costs some percent
+from covsvc.errors import ClusterError
+from covsvc.signals import uninterrupted
+
+# tasks last about a second and tables are small: no need to look ten times a second, which costs some percent;
+# only memory is looked at often, to end a worker before it takes what the others need
 _QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.scheduler.work-stealing-interval": "1s",
-    "distributed.worker.memory.monitor-interval": "2s",
+    "distributed.deploy.lost-worker-timeout": "10 minutes",  # to start again and warm up, where others are at work, too
+    "distributed.scheduler.allowed-failures": 1,  # what was on a worker that died twice is tried again at the end
 }
 
 
@@ -32,18 +37,21 @@ def connect(n_workers: int | None = None) -> Iterator[Any]:
 
     with ExitStack() as opened:
         opened.enter_context(dask.config.set(_QUIET))
-        with _without_interrupts():
-            cluster = opened.enter_context(
-                LocalCluster(
-                    n_workers=n_workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    host="127.0.0.1",
-                    dashboard_address="127.0.0.1:0",
-                    silence_logs=40,
+        with uninterrupted(), _without_interrupts():
+            try:
+                cluster = opened.enter_context(
+                    LocalCluster(
+                        n_workers=n_workers,
+                        threads_per_worker=1,
+                        processes=True,
+                        host="127.0.0.1",
+                        dashboard_address="127.0.0.1:0",
+                        silence_logs=40,
+                    )
                 )
-            )
-            client = opened.enter_context(Client(cluster))
+                client = opened.enter_context(Client(cluster))
+            except (OSError, RuntimeError) as error:
+                raise ClusterError(f"local: no cluster can be started here: {error}") from error
         yield client
 
 
