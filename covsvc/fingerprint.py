@@ -6,6 +6,8 @@ import ast
 import hashlib
 import importlib.util
 import platform
+import shutil
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -73,6 +75,20 @@ def git_revision() -> str:
         return ""
 
 
+@cache
+def git_is_changed() -> bool | None:
+    """Tell whether the code of a source checkout differs from its git revision; None where that is not known."""
+    root, git = Path(__file__).parent.parent, shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return None
+    command = [git, "-C", str(root), "diff", "--quiet", "HEAD", "--", "covsvc"]
+    try:
+        found = subprocess.run(command, capture_output=True, timeout=5, check=False).returncode  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return {0: False, 1: True}.get(found)
+
+
 def _with_imports(modules: Iterable[str]) -> Mapping[str, None]:
     found: dict[str, None] = {}
     waiting = list(modules)
@@ -131,6 +147,9 @@ def _tree(name: str) -> ast.Module:
 
 @cache
 def _bare_source(name: str) -> str:
+    origin = Path(_spec(name).origin or "")
+    if origin.is_file() and origin.suffix != ".py":  # compiled: its bytes are all there is
+        return hashlib.sha256(origin.read_bytes()).hexdigest()
     tree = _tree(name)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

@@ -9,6 +9,9 @@ import pytest
 from covsvc import registry
 from covsvc.study import study_of
 
+collect_ignore = ["stranger"]
+"""A package of somebody else, which has its own tests."""
+
 PLUGINS = '''
 import os
 from dataclasses import dataclass

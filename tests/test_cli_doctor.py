@@ -178,6 +178,34 @@ def test_a_plug_in_that_cannot_be_loaded_is_bad_and_names_whose_it_is(found, plu
     assert told["figures: lost"]["cure"] == "mend or uninstall strange"
 
 
+def test_a_study_whose_plug_in_is_gone_is_told_of_with_the_cure_and_hides_no_other(
+    found, covsvc, small_study, tmp_path, plugins, monkeypatch
+):
+    api.run(small_study(name="strange", methods=["too_low", "classical"]), tmp_path / STORE)
+    api.run(small_study(), tmp_path / STORE)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each != str(plugins)])
+    registry.installed.cache_clear()
+    told = "strange: install the plug-ins that it was made with; what is stored is whole"
+    code, seen, ill = found()
+    assert (code, ill) == (3, ["strange"])
+    assert told in seen["strange"]["value"]
+    code, out, err = covsvc("status")
+    assert (code, out.splitlines()[0]) == (0, "small: 360 of 360 blocks done, 60,000 toys")
+    assert told in err
+    for command in (
+        ("status", "strange"),
+        ("report", "strange"),
+        ("export", "strange", "x.csv"),
+        ("replay", "strange", "--s-true", "1", "--b", "3"),
+    ):
+        code, out, err = covsvc(*command)
+        assert (code, out) == (2, "")
+        assert "its study cannot be read here: methods.0.name: too_low: unknown method" in err
+        assert told in err
+    for command in (("export", "strange", "x.nc"), ("tag", "strange", "x"), ("history", "strange"), ("gc", "strange")):
+        assert covsvc(*command)[0] == 0
+
+
 def test_an_interval_table_that_cannot_be_read_is_bad(found, tmp_path, monkeypatch):
     folder = tmp_path / "tables"
     folder.mkdir()

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import llvmlite
@@ -231,6 +232,16 @@ def test_a_library_that_is_not_installed_has_no_version():
     assert fingerprint.versions(["numpy", "no-such-library"]) == {"numpy": np.__version__, "no-such-library": "none"}
 
 
+def test_the_bytes_of_a_compiled_module_change_it(tmp_path):
+    method = METHOD.replace("from shop.tools import scaled", "import shop._compiled as fast")
+    found = []
+    for name, code in (("one", b"\x7fELF one"), ("same", b"\x7fELF one"), ("other", b"\x7fELF other")):
+        folder = write(tmp_path / name, method=method)
+        (folder / "shop" / f"_compiled{EXTENSION_SUFFIXES[0]}").write_bytes(code)
+        found.append(code_of(folder, "shop.method"))
+    assert found[0] == found[1] != found[2]
+
+
 # git: files as gitrepository-layout(5) describes them
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -276,3 +287,25 @@ def test_a_branch_without_commit_and_a_folder_that_is_no_repository_have_no_revi
     (tmp_path / "file").mkdir()
     (tmp_path / "file" / ".git").write_text("gitdir: /nowhere\n")
     assert revision_of(tmp_path / "file") == ""
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_changes_of_a_checkout_are_told(tmp_path):
+    def is_changed():
+        path = tmp_path / "package" / "fingerprint.py"
+        spec = importlib.util.spec_from_file_location("fingerprint_elsewhere", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.git_is_changed()
+
+    revision_of(tmp_path)
+    assert is_changed() is None  # no checkout
+    (tmp_path / "covsvc").mkdir()
+    code = tmp_path / "covsvc" / "code.py"
+    code.write_text("one = 1\n")
+    who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+    for command in (("init", "--quiet"), ("add", "covsvc"), (*who, "commit", "--quiet", "-m", "one")):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    assert is_changed() is False
+    code.write_text("one = 2\n")
+    assert is_changed() is True

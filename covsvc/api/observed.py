@@ -107,7 +107,9 @@ def failed_rows(study: Study, maps: xr.Dataset | None) -> dict[tuple[str, float,
     found = {}
     for each in json.loads(maps.attrs.get("failures", "[]")):
         label, cl, b = each["limit_method"], each["cl"], each["b"]
-        if (label, cl) in known and b in study.b and not maps["n_toys"].sel(limit_method=label, cl=cl, b=b).any():
+        if (label, cl) not in known or b not in study.b:
+            continue
+        if not (maps["p_failed"].sel(limit_method=label, cl=cl, b=b) < 1).any():
             found[label, cl, b] = each["reason"]
     return found
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from covsvc.api.building import STORE, builder
 from covsvc.api.running import load_studies
+from covsvc.api.stored import stored_study
 from covsvc.commands import limit_commands
 from covsvc.engine.observation import Build
 from covsvc.engine.replay import Replayed, describe, limits_of_toy, replay_block
@@ -20,7 +21,7 @@ from covsvc.errors import StoreError, StudyError, UnknownName
 from covsvc.fingerprint import environment
 from covsvc.maps import summarize
 from covsvc.store.repository import open_cube
-from covsvc.study import MOST_BLOCKS, Column, Study, study_of
+from covsvc.study import MOST_BLOCKS, Column, Study
 from covsvc.tally import DONE, FAILED, MISSING, digest_of
 
 FIRST_BLOCKS = 10
@@ -306,7 +307,7 @@ def _opened(study: str | Path | Study, store: str | Path, at: str) -> tuple[Stud
             raise StudyError(f"{study}: holds several studies, {names}; give the name of one that is stored")
         return studies[0], None
     cube = open_cube(store, str(study), at)
-    return study_of(json.loads(cube.attrs["study"])), cube
+    return stored_study(cube), cube
 
 
 def _columns(study: Study, labels: Sequence[str], levels: Sequence[float]) -> tuple[Column, ...]:

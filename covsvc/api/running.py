@@ -511,9 +511,11 @@ def missing_in(
         status = np.pad(status, [(0, 0), (0, 0), (0, max(0, study.n_blocks - status.shape[-1]))])
         status[forgotten] = MISSING
         here_only = status[..., : study.n_blocks]
-        wanted = (here_only == MISSING) | (retry_failed & (here_only == FAILED))
+        failed_here = retry_failed & (here_only == FAILED)
+        wanted = (here_only == MISSING) | failed_here
+        known = (exact != 0) & ((exact == 1) | ~failed_here.any(axis=-1))
         reached = (here["worst_s_min"] <= whole[0]) & (here["worst_s_max"] >= whole[1])
-        complete = bool(reached.all() and (here["exact_status"] != 0).all()) and not forgotten.any()
+        complete = bool(reached.all() and known.all()) and not forgotten.any()
         if rule is not None:
             drawn = Drawn(status, covered, failed, exact == 1, study.toys_per_block)
             wanted = rule.next_blocks(drawn, _levels(study), wanted, may_go_on=complete)

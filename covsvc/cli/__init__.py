@@ -247,7 +247,10 @@ def status(studies: tuple[str, ...], store: str, at: str, as_json: bool) -> None
         if each["driver"]:
             click.echo(f"  a driver works on it: {each['driver']}")
         if each["blocks_failed"]:
-            click.echo(f"  {each['blocks_failed']:,} blocks failed; `covsvc run --retry-failed` draws them again")
+            click.echo(
+                f"  {each['blocks_failed']:,} blocks failed; `covsvc run --retry-failed` draws them again, "
+                "--replace where the code of their method has changed since"
+            )
         for failed in each["toy_failures"]:
             click.echo(
                 f"  {failed['limit_method']} at {failed['cl']:g}: {failed['failed']:,} of {failed['toys']:,} limits "

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from covsvc.engine.calibrating import key_of, trial
+from covsvc.engine.guard import method_of
 from covsvc.engine.work import box_of, enumerable, some_outcomes, try_limits
 from covsvc.study import Row, Study
 
@@ -68,7 +69,7 @@ def _limits_seconds(study: Study, views: tuple[Any, ...], calibrations: dict[str
     experiment = study.experiment.build()
     spent = 0.0
     for column in study.columns:
-        view, method = views[column.spec.view_of(experiment)], column.spec.build()
+        view, method = views[column.spec.view_of(experiment)], method_of(column)
         if type(view) in getattr(method, "calibrates", ()):
             method, calibrations[key_of(column, view.model)] = trial(column, view.model)
         begun = time.perf_counter()

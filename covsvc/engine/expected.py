@@ -12,9 +12,11 @@ from scipy import special
 
 from covsvc.contracts import Binned, Counts, Enumerable, Experiment, LimitMethod, ModelledEvents, Status
 from covsvc.data_file import told_data
+from covsvc.engine.answers import MethodFailed
 from covsvc.engine.exact import chances_of
+from covsvc.engine.guard import method_of
 from covsvc.engine.observation import Build, build, is_enumerated, set_limit
-from covsvc.engine.work import Tables, enumerable, make_tables, order_of
+from covsvc.engine.work import Tables, enumerable, make_tables, order_of, try_limits
 from covsvc.kernels import binned
 from covsvc.kernels.outcomes import quantiles
 from covsvc.study import HIGHEST, Column, Row, Study, rounded
@@ -139,7 +141,9 @@ def is_fitted(study: Study) -> bool:
 def _quantiles_of(method: LimitMethod, toys: Any, cl: float) -> list[float]:
     if type(toys) in getattr(method, "draws", ()):
         return [np.nan] * len(N_SIGMA)
-    limits = method.limits(toys, cl)
+    limits = try_limits(method, toys, cl)
+    if isinstance(limits, str):
+        return [np.nan] * len(N_SIGMA)
     failed = limits.status == Status.FAILED
     ranks = np.maximum(np.ceil(special.ndtr(np.array(N_SIGMA)) * len(limits)).astype(np.int64), 1) - 1
     # a failed limit may be any: known is what it is whatever they are
@@ -166,10 +170,13 @@ def _toys_without_signal(observed: ModelledEvents | Binned) -> ModelledEvents | 
 
 def asimov_of(column: Column, observed: Any) -> list[float]:
     """Return the expected limits from the data that the background of `observed` predicts, NaN without that form."""
-    method = column.spec.build()
+    method = method_of(column)
     if observed is None or not hasattr(method, "asimov"):
         return [np.nan] * len(N_SIGMA)
-    return [float(method.asimov(observed, column.cl, n_sigma)[0]) for n_sigma in N_SIGMA]
+    try:
+        return [float(method.asimov(observed, column.cl, n_sigma)[0]) for n_sigma in N_SIGMA]
+    except MethodFailed:
+        return [np.nan] * len(N_SIGMA)
 
 
 def _without_signal(study: Study, b: float) -> Tables:
@@ -208,7 +215,7 @@ def _known(column: Column, experiment: Experiment, b: float) -> Counts | None:
 
 def _observed(column: Column, experiment: Experiment, data: dict[str, Any]) -> float:
     views = experiment.observe(data)
-    limit, _ = set_limit(column.spec.build(), views[column.spec.view_of(experiment)], column.cl)
+    limit, _ = set_limit(method_of(column), views[column.spec.view_of(experiment)], column.cl)
     return float(limit.upper[0])
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -116,8 +117,9 @@ class _Worker:
         raise MethodFailed(told)
 
     def _how_it_ended(self) -> str:
-        with suppress(subprocess.TimeoutExpired):  # it may have closed the pipes alone
-            self._process.wait(_GOODBYE)
+        until = time.monotonic() + _GOODBYE  # it may have closed no more than the pipes
+        while not _has_ended(self._process) and time.monotonic() < until:
+            time.sleep(0.01)
         self._end()
         code = self._process.returncode
         if code == OUT_OF_MEMORY:
@@ -144,6 +146,11 @@ class _Deadline:
     def _kill(self) -> None:
         self.passed = True
         _kill(self._process)
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Tell whether a process that was not waited for has ended; its number stays its own, and that of its group."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

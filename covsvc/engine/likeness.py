@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
 from covsvc.contracts import Limits, Status
+from covsvc.engine.guard import method_of
 from covsvc.engine.work import box_of, enumerable, some_outcomes, try_limits
 from covsvc.errors import ObservationError
 from covsvc.study import Column, Row, Study, rounded
@@ -32,7 +34,7 @@ def likenesses(study: Study) -> list[dict[str, str | float]]:
         limit_method, cl and note: a sentence.
     """
     levels = sorted({level for cl in study.cl for level in (cl, rounded((1 + cl) / 2), rounded(2 * cl - 1))})
-    everything = tuple(Column(spec, cl) for spec in study.methods for cl in levels if 0.5 <= cl < 1)
+    everything = tuple(study.column(spec, cl) for spec in study.methods for cl in levels if 0.5 <= cl < 1)
     experiment = study.experiment.build()
     boxes = [(b, box_of(experiment, Row(study.source, everything, b, study.s_true))) for b in {study.b[0], study.b[-1]}]
     try:
@@ -41,12 +43,15 @@ def likenesses(study: Study) -> list[dict[str, str | float]]:
         return []
     if not views:
         return []
-    held: dict[tuple[str, float], list[Limits]] = {}
-    for column in everything:
-        method, view = column.spec.build(), column.spec.view_of(experiment)
-        held[column.key] = [
-            limits for each in views if isinstance(limits := try_limits(method, each[view], column.cl), Limits)
-        ]
+    held: dict[tuple[str, float], list[Limits]] = {column.key: [] for column in everything}
+    failing: set[str] = set()
+    for column, each in product(everything, views):
+        if column.spec.label not in failing:  # who fails may take long for it
+            limits = try_limits(method_of(column), each[column.spec.view_of(experiment)], column.cl)
+            if isinstance(limits, Limits):
+                held[column.key].append(limits)
+            else:
+                failing.add(column.spec.label)
     notes: list[dict[str, str | float]] = []
     told: set[tuple[str, float]] = set()
     for column in study.columns:

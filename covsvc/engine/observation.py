@@ -9,9 +9,11 @@ import numpy as np
 import xarray as xr
 
 from covsvc.contracts import Counts, Experiment, LimitMethod, Limits, Sideband, Status, one_sided, uncertain
+from covsvc.engine.answers import FAULTS, limits_of, plain, reason_of
 from covsvc.engine.calibrating import calibration_failure
 from covsvc.engine.exact import Coverage
-from covsvc.engine.work import Table, Tables, enumerable, limits_of, make_tables, tables_of
+from covsvc.engine.guard import method_of
+from covsvc.engine.work import Table, Tables, enumerable, make_tables, tables_of
 from covsvc.errors import StoreError
 from covsvc.study import HIGHEST, Column, Row, Study, rounded
 
@@ -21,7 +23,7 @@ Build = Callable[[Column, Any], LimitMethod]
 
 def build(column: Column, observed: Any) -> LimitMethod:  # noqa: ARG001 - others look at what is observed
     """Return the limit method of a column, which makes its calibration itself if it needs one."""
-    return column.spec.build()
+    return method_of(column)
 
 
 def observe(
@@ -85,7 +87,7 @@ def build_and_set(column: Column, observed: Any, build: Build = build) -> tuple[
         method = build(column, observed)
     except StoreError:
         raise
-    except Exception as error:  # a method may raise anything
+    except FAULTS as error:  # a method may raise anything
         return column.spec.build(), one_sided(np.array([np.nan])), calibration_failure(error)
     return method, *set_limit(method, observed, column.cl)
 
@@ -94,13 +96,16 @@ def set_limit(method: LimitMethod, observed: Any, cl: float) -> tuple[Limits, st
     """Return the limit on one observation, and why there is none; a method that raises has failed."""
     try:
         limit = limits_of(method, observed, cl)
-    except Exception as error:  # a method may raise anything
-        return one_sided(np.array([np.nan])), f"{type(error).__name__}: {error}"
+    except FAULTS as error:  # a method may raise anything
+        return one_sided(np.array([np.nan])), reason_of(error)
     status = Status(int(limit.status[0]))
     if status is Status.OK:
         return limit, ""
     explain: Callable[..., list[str]] | None = getattr(method, "explain", None)
-    told = explain(observed, cl)[0] if explain else ""
+    try:
+        told = plain(explain(observed, cl)[0]) if explain else ""
+    except FAULTS as error:  # a method may raise anything
+        told = reason_of(error)
     return limit, told or _REASONS[status]
 
 

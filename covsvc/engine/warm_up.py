@@ -8,7 +8,7 @@ from distributed import WorkerPlugin
 
 from covsvc import registry
 from covsvc.contracts import Binned, ModelledEvents
-from covsvc.engine.calibrating import FEW_TOYS, calibrate_all, calibrations_at, needs_of
+from covsvc.engine.calibrating import FEW_TOYS, calibrate_all, calibrations_at, needs_of, with_options
 from covsvc.engine.work import make_tables, run_task, sum_exactly
 from covsvc.study import Column, MethodSpec, Row, Study, Task, ToySource
 
@@ -41,8 +41,7 @@ def _quick(spec: MethodSpec, view: type) -> MethodSpec:
     method = spec.build()
     if view not in (ModelledEvents, Binned):
         return spec
-    few = {key: value for key, value in _FEW.items() if hasattr(method, key)}
-    return MethodSpec(name=spec.name, options=spec.options | few, view=spec.view, label=spec.label)
+    return with_options(spec, **{key: value for key, value in _FEW.items() if hasattr(method, key)})
 
 
 class WarmUp(WorkerPlugin):  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +19,11 @@ from covsvc.contracts import (
     LimitMethod,
     Limits,
     Status,
-    calibrated,
     grid_of,
 )
+from covsvc.engine.answers import FAULTS, limits_of, plain, reason_of
 from covsvc.engine.exact import Coverage, chances_of
+from covsvc.engine.guard import EXEMPT, NoAnswer, method_of
 from covsvc.errors import TaskError
 from covsvc.kernels.outcomes import sum_outcomes
 from covsvc.study import Column, Row, Study, Task
@@ -32,6 +34,9 @@ MOST_OUTCOMES = 1_000_000
 
 MOST_WEIGHTS = 4_000_000
 """Numbers in the histograms of blocks that are held before they are counted."""
+
+MOST_UNANSWERED = 3
+"""Blocks of a cell in a row for which a method may run out of time; then it is not asked for the others of the task."""
 
 
 @dataclass(frozen=True)
@@ -57,20 +62,12 @@ class Table:
         limits = self.told.limits
         return Limits(limits.lower[row], limits.upper[row], limits.status[row])
 
-    def reaching(self, low: Sequence[int], high: Sequence[int], experiment: Enumerable) -> Table:
-        """Return a table that holds the counts low..high, too."""
-        if all(a <= b for a, b in zip(self.first, low, strict=True)) and all(
-            a + size > b for a, size, b in zip(self.first, self.shape, high, strict=True)
-        ):
-            return self
-        last = [max(a + size - 1, b) for a, size, b in zip(self.first, self.shape, high, strict=True)]
-        first = tuple(min(a, b) for a, b in zip(self.first, low, strict=True))
-        shape = tuple(b - a + 1 for a, b in zip(first, last, strict=True))
-        views = experiment.views(grid_of(first, shape), self.b)
-        limits = [
-            limits_of(column.spec.build(), views[column.spec.view_of(experiment)], column.cl) for column in self.columns
-        ]
-        return Table(self.b, first, shape, self.columns, Told.of(limits))
+    def holds(self, counts: Sequence[IntArray]) -> bool:
+        """Tell whether all these counts are in the table."""
+        return all(
+            not len(drawn) or (first <= drawn.min() and drawn.max() < first + number)
+            for drawn, first, number in zip(counts, self.first, self.shape, strict=True)
+        )
 
     def only(self, columns: tuple[Column, ...]) -> tuple[list[int], Table] | None:
         """Return those of `columns` that the table holds, by index, and a table of them; None if it holds none."""
@@ -113,12 +110,16 @@ def make_tables(row: Row) -> Tables:
         return Tables(None, failed, 0.0)
     try:
         views = experiment.views(grid_of(*box), row.b)  # type: ignore[attr-defined]
-    except Exception as error:  # an experiment may raise anything: the columns are recorded as failed
-        failed = {column.key: f"{type(error).__name__}: {error}" for column in row.columns}
+    except FAULTS as error:  # an experiment may raise anything: the columns are recorded as failed
+        failed = {column.key: reason_of(error) for column in row.columns}
         return Tables(None, failed, time.thread_time() - begun)
     columns, found = [], []
     for column in row.columns:
-        limits = try_limits(column.spec.build(), views[column.spec.view_of(experiment)], column.cl)
+        view = column.spec.view_of(experiment)
+        if column.isolation is None:
+            limits = try_limits(method_of(column), views[view], column.cl)
+        else:
+            limits = _limits_by_blocks(column, enumerable(experiment), view, box, row)
         if isinstance(limits, str):
             failed[column.key] = limits
         else:
@@ -128,10 +129,40 @@ def make_tables(row: Row) -> Tables:
     return Tables(table, failed, time.thread_time() - begun)
 
 
-def tables_of(study: Study) -> dict[float, Tables]:
-    """Return the limits of all columns of a study on every outcome without and with its signals, by b."""
-    reach = 0.0, study.s_true[-1]
-    return {b: make_tables(Row(study.source, study.columns, b, study.s_true, reach)) for b in study.b}
+def _limits_by_blocks(
+    column: Column, experiment: Enumerable, view: int, box: tuple[tuple[int, ...], tuple[int, ...]], row: Row
+) -> Limits | str:
+    """Return the limits of a guarded method on every outcome of a box, or why there are none.
+
+    It is asked for as many at once as there are toys in a block, which is what its time and memory are meant for.
+    """
+    counts, method, size = grid_of(*box), method_of(column), row.source.toys_per_block
+    parts = []
+    for start in range(0, len(counts[0]), size):
+        views = experiment.views([each[start : start + size] for each in counts], row.b)
+        limits = try_limits(method, views[view], column.cl)
+        if isinstance(limits, str):
+            return limits
+        parts.append(limits)
+    return Limits(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("lower", "upper", "status")))
+
+
+def tables_of(study: Study, failed: Mapping[tuple[str, float, float], str] | None = None) -> dict[float, Tables]:
+    """Return the limits of all columns of a study on every outcome without and with its signals, by b.
+
+    Parameters
+    ----------
+    study : Study
+    failed : dict of (label, cl, b) to str, optional
+        Columns that are known to have no limits at a b, which are not asked for them, and why.
+    """
+    known, reach, found = failed or {}, (0.0, study.s_true[-1]), {}
+    for b in study.b:
+        without = {column.key: known[*column.key, b] for column in study.columns if (*column.key, b) in known}
+        asked = tuple(column for column in study.columns if column.key not in without)
+        made = make_tables(Row(study.source, asked, b, study.s_true, reach))
+        found[b] = dataclasses.replace(made, failed=made.failed | without)
+    return found
 
 
 def sum_exactly(row: Row, tables: Tables, *, search: bool = True) -> ExactTally:
@@ -177,41 +208,83 @@ def run_task(
     known = dict(zip(calibrated_columns, calibrations, strict=True))
     without = tables.failed | {key: each for key, each in known.items() if isinstance(each, str)}
     failed = {index: without[each.key] for index, each in enumerate(task.columns) if each.key in without}
-    toy_by_toy = [
-        (index, each.spec.view_of(experiment), _built(each, known), each.cl)
-        for index, each in enumerate(task.columns)
-        if index not in held and index not in failed
-    ]
+    working = set(range(len(task.columns))) - set(failed)
+
+    def asked(indices: set[int]) -> list[_Asked]:
+        return [_Asked.of(index, task.columns[index], experiment, known) for index in sorted(indices)]
+
+    toy_by_toy = asked(working - set(held))
     for cell, s_true in enumerate(task.s_true):
-        piled = None if table is None else _Histograms(counter, held, cell, table, enumerable(experiment))
+        piled = None if table is None else _Histograms(counter, held, cell, table)
+        for each in toy_by_toy:
+            each.unanswered = 0
         for block, rng in enumerate(task.source.blocks(s_true, task.b, task.start, task.stop)):
+            setting = toy_by_toy
             try:
                 counts, views = _draw(experiment, s_true, task, rng, piled is not None, bool(toy_by_toy))
-            except Exception as error:  # an experiment may raise anything: its block fails, the others go on
+                if counts is not None and table is not None and not table.holds(counts):
+                    views, counts = enumerable(experiment).views(counts, task.b), None
+                    setting = asked(working)
+            except FAULTS as error:  # an experiment may raise anything: its block fails, the others go on
                 counts = views = None
-                for index in set(range(len(task.columns))) - set(failed):
-                    counter.fail(index, cell, f"{type(error).__name__}: {error}", block)
+                for index in working:
+                    counter.fail(index, cell, reason_of(error), block)
             if piled is not None:
                 piled.put(counts)
-            for index, view, method, cl in toy_by_toy if views else ():
-                limits = try_limits(method, views[view], cl)  # type: ignore[index]
-                if isinstance(limits, str):
-                    counter.fail(index, cell, limits, block)
-                else:
-                    counter.add([index], cell, Told.of([limits]), np.ones((1, len(limits)), np.int64), block)
-                    if (limits.status == Status.FAILED).any() and not counter.is_explained(index, cell):
-                        counter.explain(index, cell, why_failed(method, views[view], cl, limits))  # type: ignore[index]
+            for each in setting if views else ():
+                each.set_limits(views[each.view], counter, cell, block)  # type: ignore[index]
         if piled is not None:
             piled.count()
-            table = piled.table
         for index, reason in failed.items():
             counter.fail(index, cell, reason)
     return counter.tally(time.thread_time() - begun)
 
 
-def _built(column: Column, known: Mapping[tuple[str, float], Calibration | str]) -> LimitMethod:
-    held = known.get(column.key)
-    return calibrated(column.spec.build(), held) if isinstance(held, Calibration) else column.spec.build()
+@dataclass
+class _Asked:
+    """A column whose limits are set toy by toy.
+
+    Attributes
+    ----------
+    index : int
+        Of the column.
+    view : int
+        Which it reads.
+    unanswered : int
+        Blocks in a row for which it ran out of time.
+    """
+
+    index: int
+    view: int
+    method: LimitMethod
+    cl: float
+    unanswered: int = 0
+
+    @classmethod
+    def of(
+        cls, index: int, column: Column, experiment: Experiment, known: Mapping[tuple[str, float], Calibration | str]
+    ) -> _Asked:
+        """Return the column with its calibration, where there is one."""
+        held = known.get(column.key)
+        method = method_of(column, held if isinstance(held, Calibration) else None)
+        return cls(index, column.spec.view_of(experiment), method, column.cl)
+
+    def set_limits(self, observed: Any, counter: Counter, cell: int, block: int) -> None:
+        """Count the limits on a block, or why there are none."""
+        if self.unanswered == MOST_UNANSWERED:
+            told = f"not asked, after no answer for {MOST_UNANSWERED} blocks in a row; {EXEMPT}"
+            counter.fail(self.index, cell, told, block)
+            return
+        try:
+            limits = limits_of(self.method, observed, self.cl)
+        except FAULTS as error:  # a method may raise anything
+            self.unanswered = self.unanswered + 1 if isinstance(error, NoAnswer) else 0
+            counter.fail(self.index, cell, reason_of(error), block)
+            return
+        self.unanswered = 0
+        counter.add([self.index], cell, Told.of([limits]), np.ones((1, len(limits)), np.int64), block)
+        if (limits.status == Status.FAILED).any() and not counter.is_explained(self.index, cell):
+            counter.explain(self.index, cell, why_failed(self.method, observed, self.cl, limits))
 
 
 def why_failed(method: LimitMethod, observed: Any, cl: float, limits: Limits) -> str:
@@ -219,9 +292,9 @@ def why_failed(method: LimitMethod, observed: Any, cl: float, limits: Limits) ->
     first = int(np.argmax(limits.status == Status.FAILED))
     explain: Callable[..., list[str]] | None = getattr(method, "explain", None)
     try:
-        told = explain(observed, cl)[first] if explain else ""
-    except Exception as error:  # a method may raise anything
-        told = f"{type(error).__name__}: {error}"
+        told = plain(explain(observed, cl)[first]) if explain else ""
+    except FAULTS as error:  # a method may raise anything
+        told = reason_of(error)
     return told or "the method is not defined for these data"
 
 
@@ -233,23 +306,6 @@ def order_of(limits: Limits) -> IntArray:
 def enumerable(experiment: Experiment) -> Enumerable:
     """Return an experiment of which it is known that its outcomes can be enumerated."""
     return cast("Enumerable", experiment)
-
-
-def limits_of(method: LimitMethod, observed: Any, cl: float) -> Limits:
-    """Return the limits of `method`, in the shape and the types that the contract says.
-
-    Raises
-    ------
-    TaskError
-        If the method answers anything else.
-    """
-    limits = method.limits(observed, cl)
-    for name, kind in (("lower", np.float64), ("upper", np.float64), ("status", np.int8)):
-        part = getattr(limits, name, None)
-        if not isinstance(part, np.ndarray) or part.dtype != kind or part.shape != (len(observed),):
-            told = f"{part.dtype} of shape {part.shape}" if isinstance(part, np.ndarray) else type(part).__name__
-            raise TaskError(f"{name} is {told}; it must be {np.dtype(kind)} of shape ({len(observed)},)")
-    return limits
 
 
 def some_outcomes(
@@ -272,8 +328,8 @@ def try_limits(method: LimitMethod, observed: Any, cl: float) -> Limits | str:
     """Return the limits of `method`, or why it has none."""
     try:
         return limits_of(method, observed, cl)
-    except Exception as error:  # a method may raise anything: its blocks are recorded as failed, all others go on
-        return f"{type(error).__name__}: {error}"
+    except FAULTS as error:  # a method may raise anything: its blocks are recorded as failed, all others go on
+        return reason_of(error)
 
 
 def _ends_of(row: Row) -> tuple[float, float]:
@@ -299,9 +355,29 @@ def _draw(
     """Return the counts and the views of the toys of a block, those that are wanted."""
     size = task.source.toys_per_block
     if not as_counts:
-        return None, experiment.toys(s_true, task.b, size, rng) if as_views else None
+        return None, _held_to(experiment, experiment.toys(s_true, task.b, size, rng), size) if as_views else None
     counts = enumerable(experiment).draw(s_true, task.b, size, rng)
     return counts, enumerable(experiment).views(counts, task.b) if as_views else None
+
+
+def _held_to(experiment: Experiment, views: Any, size: int) -> tuple[Any, ...]:
+    """Return the views of a block of toys, if they are what the experiment says.
+
+    Raises
+    ------
+    TaskError
+        If not.
+    """
+    gives = ", ".join(each.__name__ for each in experiment.gives)
+    told = ", ".join(type(each).__name__ for each in views) if isinstance(views, tuple) else type(views).__name__
+    if not isinstance(views, tuple) or len(views) != len(experiment.gives):
+        raise TaskError(f"the toys are {told}; they must be a tuple of {gives}")
+    for view, kind in zip(views, cast("tuple[type[Any], ...]", experiment.gives), strict=True):
+        if not isinstance(view, kind):
+            raise TaskError(f"the toys are {told}; they must be a tuple of {gives}")
+        if len(view) != size:
+            raise TaskError(f"{len(view)} toys were drawn, not {size}")
+    return views
 
 
 class _Histograms:
@@ -316,21 +392,14 @@ class _Histograms:
         Index of s_true.
     """
 
-    def __init__(self, counter: Counter, held: list[int], cell: int, table: Table, experiment: Enumerable) -> None:
-        self._counter, self._held, self._cell, self._experiment = counter, held, cell, experiment
-        self.table = table
+    def __init__(self, counter: Counter, held: list[int], cell: int, table: Table) -> None:
+        self._counter, self._held, self._cell, self._table = counter, held, cell, table
         self._drawn: list[IntArray] = []
         self._next = 0
 
     def put(self, counts: tuple[IntArray, ...] | None) -> None:
-        """Add what the next block drew; None if it is lost."""
-        if counts is not None and len(counts[0]):
-            low, high = [int(each.min()) for each in counts], [int(each.max()) for each in counts]
-            larger = self.table.reaching(low, high, self._experiment)
-            if larger is not self.table:
-                self.count()
-                self.table = larger
-        size = math.prod(self.table.shape)
+        """Add what the next block drew; None if it is lost, or its limits are not looked up."""
+        size = math.prod(self._table.shape)
         self._drawn.append(np.zeros(size, np.int64) if counts is None else self._histogram(counts, size))
         if len(self._drawn) * size > MOST_WEIGHTS:
             self.count()
@@ -339,7 +408,7 @@ class _Histograms:
         """Count the limits of what was put."""
         if not self._drawn:
             return
-        weights, told = np.array(self._drawn), self.table.told
+        weights, told = np.array(self._drawn), self._table.told
         drawn = np.flatnonzero(weights.any(axis=0))
         if 2 * len(drawn) < weights.shape[1]:
             weights, told = weights[:, drawn], told.at(drawn)
@@ -349,6 +418,6 @@ class _Histograms:
 
     def _histogram(self, counts: tuple[IntArray, ...], size: int) -> IntArray:
         outcome: IntArray = np.zeros(1, np.int64)
-        for drawn, first, number in zip(counts, self.table.first, self.table.shape, strict=True):
+        for drawn, first, number in zip(counts, self._table.first, self._table.shape, strict=True):
             outcome = outcome * number + (drawn - first)
         return np.bincount(outcome, minlength=size)

@@ -68,6 +68,11 @@ class Column:
         return np.asarray(self.maps[name].to_numpy(), dtype=np.float64)
 
     @property
+    def is_adaptive(self) -> bool:
+        """Whether a budget decided how many toys there are."""
+        return "adaptive" in self.maps.attrs
+
+    @property
     def coverage(self) -> FloatArray:
         """The coverage painted: exact where there is an exact value, else from toys."""
         return _first_finite(self.values("exact_coverage"), self.values("coverage"))

@@ -40,7 +40,8 @@ def source(column: Column) -> str:
         return "no values"
     if exact == known:
         return "exact"
-    return "exact where enumerable, else toys" if exact else "toys"
+    toys = "toys, adaptive" if column.is_adaptive else "toys"
+    return f"exact where enumerable, else {toys}" if exact else toys
 
 
 def describe_marks(column: Column) -> str:

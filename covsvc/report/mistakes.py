@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,9 @@ def draw_mistakes(columns: Sequence[Column], strokes: Mapping[str, Mapping[str, 
         line = axes.axhline(nominal, color="#5a626d", linewidth=0.9, zorder=2)
         return {"1 − cl (grey: too many)": line}
 
-    return draw_side_by_side(columns, MISTAKES, strokes, finish, False, (-0.03 * top, top), background)
+    by_budget = replace(MISTAKES, note="Band: interval of the budget of toys (adaptive).")
+    quantity = by_budget if columns[0].is_adaptive else MISTAKES
+    return draw_side_by_side(columns, quantity, strokes, finish, False, (-0.03 * top, top), background)
 
 
 def describe_mistakes(columns: Sequence[Column]) -> str:

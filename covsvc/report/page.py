@@ -20,11 +20,13 @@ from covsvc.report.column import Column, columns
 from covsvc.report.coverage_map import draw_coverage
 from covsvc.report.density_plot import density_cells, describe_densities, draw_densities
 from covsvc.report.expected import describe_expected, draw_expected
+from covsvc.report.failures import failure_rows
 from covsvc.report.medians import MEDIANS, describe_medians, draw_medians
 from covsvc.report.mistakes import MISTAKES, describe_mistakes, draw_mistakes
 from covsvc.report.narsky import describe_toy_model, draw_toy_model, published_cells, toy_model_cells
 from covsvc.report.null_significance import draw_null, null_cells, null_sentences
 from covsvc.report.picture import drawing, inline, save, write
+from covsvc.report.plugged_figures import plugged_figures
 from covsvc.report.side_by_side import compared_cells, compared_rows
 from covsvc.report.sigma_map import draw_sigma, sigma_range
 from covsvc.report.slices import draw_slices, slice_rows
@@ -39,6 +41,17 @@ from covsvc.report.thresholds import (
     threshold_cells,
     value_cells,
 )
+from covsvc.report.toys_spent import (
+    column_cells,
+    describe_marks,
+    draw_spent,
+    look_cells,
+    spent_cells,
+    spent_of,
+    spent_sentences,
+)
+from covsvc.report.worst_cells import MOST_SHOWN, worst_rows
+from covsvc.worst_cells import WorstCell
 
 FIGURES = "figures"
 
@@ -58,13 +71,14 @@ def write_page(
     toy_model: xr.Dataset | None = None,
     tau_mu_gamma: bool = False,
     densities: SeenDensities | None = None,
+    worst: Sequence[WorstCell] = (),
 ) -> Path:
     """Write the report on `maps` and return the path of its page.
 
     The page holds its figures; each is also in ``figures/`` as PNG and SVG: ``coverage-<label>-<cl>``,
     ``sigma-<label>-<cl>``, ``slices-<label>``, ``expected-<label>``, ``significance``, ``statistics``,
-    ``medians-<cl>``, ``mistakes-<cl>``, ``c_max-<cl>``, ``p_max-<cl>``, ``toy-model`` and
-    ``densities``.
+    ``medians-<cl>``, ``mistakes-<cl>``, ``c_max-<cl>``, ``p_max-<cl>``, ``toy-model``,
+    ``densities``, ``toys-spent`` and ``plugged-<name>``.
 
     Parameters
     ----------
@@ -98,6 +112,8 @@ def write_page(
         Whether the real data are those of the search for tau -> mu gamma, whose limits a paper tabulates.
     densities : SeenDensities, optional
         Real events and the densities there.
+    worst : sequence of WorstCell
+        The worst cell of each column.
     """
     folder = Path(folder)
     (folder / FIGURES).mkdir(parents=True, exist_ok=True)
@@ -123,12 +139,17 @@ def write_page(
             findings=tables.judged(verdict.get("findings", ())),
             observed=tables.on_observation(observed),
             summary=tables.summary(every, methods),
+            worst=worst_rows(worst),
+            most_worst=MOST_SHOWN,
             notes=tables.equal_limits(notes),
             sections=sections,
+            spent=_spent(maps, folder),
+            interval="interval of the budget" if "adaptive" in maps.attrs else "95 % Clopper-Pearson interval",
             expected=_expected(expected, stems, folder),
             seen=expected is not None and bool(expected.get("observed", xr.DataArray(float("nan"))).notnull().any()),
             null=_null(null, folder),
             statistics=_statistics(statistics, folder),
+            plugged=plugged_figures(maps, study, lambda draw, name, said: _put(draw, name, folder, said)),
             toy_model=_toy_model(toy_model, methods, folder),
             densities=_densities(densities, folder),
             published=published_cells(observed, methods) if tau_mu_gamma else [],
@@ -138,6 +159,7 @@ def write_page(
             reach=tables.reach(every, methods, events or ()),
             stems=stems,
             without_limit=tables.without_limit(every, reasons),
+            failures=failure_rows(maps),
             methods={label: dict(methods.get(label, {})) for label in stems},
             provenance=_attribute(maps, "provenance"),
             two_sided=any(method.get("sided") == "two" for method in methods.values()),
@@ -208,6 +230,24 @@ def _expected(expected: xr.Dataset | None, stems: Mapping[str, str], folder: Pat
         ]
         shown.append({"label": label, "stem": stem, "picture": picture, "levels": levels, "wide": len(levels) > 1})
     return shown
+
+
+def _spent(maps: xr.Dataset, folder: Path) -> dict[str, Any] | None:
+    """Draw what a budget of toys was spent on and return what the page says about it."""
+    spent = spent_of(maps)
+    if spent is None:
+        return None
+    sentences = spent_sentences(spent)
+    described = f"Map of the toys spent. {sentences[0]} {describe_marks(spent)} The table below holds the numbers."
+    return {
+        "picture": _put(partial(draw_spent, spent), "toys-spent", folder, described),
+        "sentences": sentences,
+        "margin": f"{spent.rule.margin:.12g}",
+        "b": [f"{b:g}" for b in spent.b.tolist()],
+        "cells": spent_cells(spent),
+        "looks": look_cells(spent),
+        "columns": [(label, f"{cl:.12g}", counts) for label, cl, counts in column_cells(spent)],
+    }
 
 
 def _null(null: xr.Dataset | None, folder: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import re
@@ -69,7 +70,8 @@ class _NoFigure(Exception):
 
 
 def _draw(plugin: Callable[..., Any], maps: xr.Dataset, study: Mapping[str, Any]) -> Figure:
-    drawn = plugin(maps.copy(deep=True), copy.deepcopy(dict(study)))
+    with contextlib.chdir("."):
+        drawn = plugin(maps.copy(deep=True), copy.deepcopy(dict(study)))
     if drawn is None:
         raise _NoFigure("has nothing to show of this study")
     if not isinstance(drawn, Figure):

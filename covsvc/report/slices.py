@@ -133,7 +133,8 @@ def _fill(axes: Axes, column: Column, row: int, line: tuple[FloatArray, FloatArr
         axes.plot(*_broken(s, s, low, high), color=TOYS, linewidth=1.6, alpha=0.4, zorder=4, solid_capstyle="butt")
         points = _broken(s - 0.001 * span, s + 0.001 * span, toys, toys)
         axes.plot(*points, color=TOYS, linewidth=2.9, zorder=5, solid_capstyle="round")
-        handles["toys with 95 % interval"] = Line2D([], [], color=TOYS, marker="o", markersize=2.9, linestyle="none")
+        interval = "interval of the budget" if column.is_adaptive else "95 % interval"
+        handles[f"toys with {interval}"] = Line2D([], [], color=TOYS, marker="o", markersize=2.9, linestyle="none")
     if len(handles) == 1:
         axes.text(0.5, 0.5, "no values", ha="center", va="center", transform=axes.transAxes)
     return handles

@@ -205,12 +205,13 @@ class Ledger:
         self._virgin[at] = ~np.logical_or.reduceat(begun, np.arange(0, len(begun), self._s_tile))
         status = stored[rows, levels][:, cells][:, :, : study.n_blocks]
         exact = self._array("exact_status")[:, :, at][rows, levels][:, cells]
-        wanted = status == MISSING
+        wanted, known = status == MISSING, exact != 0
         if retry_failed:
             wanted |= status == FAILED
+            known &= (exact == 1) | ~(status == FAILED).any(axis=-1)
         low, high = study.s_true[0], study.s_true[-1]
         reach = self._array("worst")[:, :, at, 2:][rows, levels]
-        complete = (exact != 0).all() and (reach[:, 0] <= low).all() and (reach[:, 1] >= high).all()
+        complete = known.all() and (reach[:, 0] <= low).all() and (reach[:, 1] >= high).all()
         if complete:
             return wanted, None
         return wanted, (float(np.nanmin([*reach[:, 0], low])), float(np.nanmax([*reach[:, 1], high])))

@@ -19,6 +19,7 @@ from covsvc.tally import Tally
 
 pytestmark = pytest.mark.system
 
+
 @pytest.fixture(scope="module")
 def two_workers():
     with connect("local", 2) as client:

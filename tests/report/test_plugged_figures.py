@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from covsvc import registry
 from covsvc.report import write_page
 
 FIGURES = '''
+import os
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -39,6 +41,7 @@ def by_pyplot(maps, study):
 
 def raising(maps, study):
     """Raise."""
+    os.chdir("/")
     return maps["no such variable"]
 
 def leaving(maps, study):
@@ -91,6 +94,18 @@ def page(tmp_path_factory, maps, make_verdict):
 
 def section(page):
     return re.search(r'<section aria-labelledby="plugged">.*?</section>', page.read_text(), re.DOTALL)[0]
+
+
+def test_a_figure_that_changes_its_folder_does_not_move_the_report(monkeypatch, tmp_path, maps, make_verdict):
+    site = tmp_path / "site"
+    install(site, "artist", POINTS, FIGURES)
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.chdir(tmp_path)
+    registry.installed.cache_clear()
+    index = write_page(maps, make_verdict(maps), Path("report"))
+    registry.installed.cache_clear()
+    assert (tmp_path / index).is_file()
+    assert "raising of artist 2.1" in section(index)
 
 
 def test_without_any_there_is_no_section(tmp_path, maps, make_verdict):

@@ -295,7 +295,10 @@ def test_attributes_and_labels_that_were_changed_and_arrays_that_are_missing_are
     for changed, told in (
         (cube.assign_attrs(source=cube.attrs["source"].replace("1999", "1998")), "its attributes or axes are not"),
         (cube.assign_attrs(study="["), "its attributes or axes are not"),
-        (cube.assign_coords(limit_method=["classical", "bayes_flat", "feldman_cousinz"]), "its attributes or axes"),
+        (
+            cube.assign_coords(limit_method=np.array(["classical", "bayes_flat", "feldman_cousinz"], object)),
+            "its attributes or axes",
+        ),
         (cube.drop_vars("worst_coverage"), "no worst_coverage in it"),
         (cube.drop_vars("exact_status"), "no exact_status in it"),
     ):

@@ -68,7 +68,8 @@ def connect(cluster: Any, n_workers: int | None = None, study: Study | None = No
 @contextmanager
 def _silence() -> Iterator[None]:
     """Keep to ourselves what Dask logs: what of it matters to a user we say, and how to go on."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client", "tornado", "asyncio")]
+    names = "distributed", "distributed.client", "tornado", "tornado.application", "asyncio"
+    loggers = [logging.getLogger(name) for name in names]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)

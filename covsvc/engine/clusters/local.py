@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from logging import CRITICAL
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -46,7 +47,7 @@ def connect(n_workers: int | None = None) -> Iterator[Any]:
                         processes=True,
                         host="127.0.0.1",
                         dashboard_address="127.0.0.1:0",
-                        silence_logs=40,
+                        silence_logs=CRITICAL,  # what happens to workers the driver says in a sentence
                     )
                 )
                 client = opened.enter_context(Client(cluster))
