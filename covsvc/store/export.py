@@ -312,7 +312,10 @@ def _put_in_place(path: Path, overwrite: bool, *, as_folder: bool = False) -> It
             if path.is_dir():
                 path.rename(aside)
             part.rename(path)
-        except (icechunk.IcechunkError, OSError, RuntimeError) as error:
+        except icechunk.IcechunkError as error:
+            told = f"not written: the stored cube cannot be read, it is damaged: {reason_of(error)}"
+            raise StoreError(f"{path}: {told}; an older commit may be whole, see `covsvc doctor`") from error
+        except (OSError, RuntimeError) as error:
             raise StoreError(f"{path}: cannot be written: {reason_of(error)}; choose another place") from error
     finally:
         for left in (part, aside):

@@ -83,7 +83,7 @@ def free(store: str | Path, name: str, older_than: timedelta, keep: int, *, rehe
             if not rehearse:
                 place.settle()
         except (icechunk.IcechunkError, OSError) as error:
-            told = f"garbage cannot be collected: {reason_of(error)}; what is stored is whole"
+            told = f"garbage cannot be collected: {reason_of(error)}; see `covsvc doctor`"
             raise StoreError(f"{place.study(name)}: {told}") from error
         if left := getattr(freed, "objects_failed_to_delete", 0):  # Icechunk 2 tells, and goes on
             told = f"{left:,} files that nothing refers to could not be deleted; the same command tries again"

@@ -128,12 +128,15 @@ class _Stored:
 
 def _read(repository: icechunk.Repository, where: str) -> _Stored | None:
     """Return what is stored; None if the first driver was killed before its first commit."""
-    session = repository.readonly_session("main")
     try:
+        session = repository.readonly_session("main")
+        next(iter(repository.ancestry(snapshot_id=session.snapshot_id)))  # if it is lost, zarr finds nothing stored
         root = zarr.open_group(session.store, mode="r")
+        return _Stored(schema.read(session.store, where), schema.read_axes(root), session.snapshot_id)
+    except icechunk.IcechunkError as error:
+        raise StoreError(f"{where}: cannot be read, it is damaged: {reason_of(error)}") from error
     except FileNotFoundError:
         return None
-    return _Stored(schema.read(session.store, where), schema.read_axes(root), session.snapshot_id)
 
 
 def _commit(

@@ -237,6 +237,16 @@ def test_the_worst_coverage_of_the_wider_search_is_kept(small_study, tmp_path):
             assert merged[name].item() == wide[name].item()
 
 
+def test_a_wider_search_is_taken_though_nothing_else_is_new(blocks, tmp_path):
+    wide = blocks[0].copy(deep=True)
+    wide["worst_s_max"].values[...] += 1.0
+    wide["worst_coverage"].values[...] -= 0.001
+    merge_cubes(tmp_path, "tiny", [Source("narrow", blocks[0])], never)
+    assert merge_cubes(tmp_path, "tiny", [Source("wide", wide)], never).committed
+    assert_equal(open_cube(tmp_path, "tiny"), wide)
+    assert not merge_cubes(tmp_path, "tiny", [Source("narrow", blocks[0])], never).committed
+
+
 def test_a_done_block_beats_a_failed_one_and_reasons_of_the_others_travel(small_study, tmp_path, plugins, monkeypatch):
     study = small_study(experiment="broken", methods="classical", cl=0.9, s_true=[0, 1, 6])
     api.run(study, tmp_path / "fails")
@@ -488,3 +498,21 @@ def test_kill_9_of_a_merge_leaves_the_store_as_it_was_or_whole(small_study, tmp_
     assert any(ends), "the merge was over before it could be killed"
     api.merge(tmp_path / "1", "small", [tmp_path / "2", tmp_path / "3"])
     assert_equal(open_cube(tmp_path / "1", "small"), whole)
+
+
+def test_a_damaged_study_is_told_of_and_nothing_is_written_over_it(blocks, tmp_path):
+    other = api.export_cube(blocks[1], tmp_path / "other.zarr")
+    api.import_cube(api.export_cube(blocks[0], tmp_path / "x.zarr"), tmp_path / "store")
+    study = tmp_path / "store" / "tiny"
+    newest = max((study / "snapshots").iterdir(), key=lambda each: each.stat().st_mtime_ns)
+    whole = {each: each.read_bytes() for each in study.rglob("*") if each.is_file()}
+    for lost in (newest, *(study / "manifests").iterdir()):
+        lost.unlink()
+        with pytest.raises(StoreError, match="cannot be read"):
+            api.merge(tmp_path / "store", "tiny", [other])
+        with pytest.raises(StoreError, match="cannot be read"):
+            api.export_cube(open_cube(tmp_path / "store", "tiny"), tmp_path / "y.nc")
+        assert not (tmp_path / "y.nc").exists()
+        assert {each: each.read_bytes() for each in study.rglob("*") if each.is_file()} | {lost: whole[lost]} == whole
+        lost.write_bytes(whole[lost])
+    assert api.merge(tmp_path / "store", "tiny", [other]).committed
