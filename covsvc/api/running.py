@@ -27,7 +27,7 @@ from covsvc.engine.work import box_of, make_tables, run_task
 from covsvc.errors import StoreError, StudyError
 from covsvc.store.calibrations import find_calibration, keep_calibration
 from covsvc.store.place import place_of
-from covsvc.store.repository import Ledger, compare, open_cube, open_ledger
+from covsvc.store.repository import MOST_HELD, Ledger, compare, open_cube, open_ledger
 from covsvc.study import Missing, Row, Study, rows, study_of, tile_size
 from covsvc.study_file import read_studies
 from covsvc.tally import FAILED, MISSING, ExactTally
@@ -35,6 +35,9 @@ from covsvc.verdict import smallest_deficit
 
 TASK_TOYS, TASK_TOYS_ONE_BY_ONE, TASK_TOYS_FITTED = 1.5e7, 5e5, 2e4
 """Toys of a task, about: 0.5 to 2 s of work where limits are looked up, are set toy by toy, and likelihoods fitted."""
+
+_DRIVER_MB = 360
+"""Memory of a driver that holds nothing yet."""
 
 
 def load_study(source: str | Path | Mapping[str, Any]) -> Study:
@@ -252,7 +255,7 @@ def plan(
         "most_seconds": most_seconds,
         "n_workers": n_workers,
         "memory_mb": {
-            "driver": round(250 + study.cells * cell_mb),
+            "driver": round(_DRIVER_MB + min(study.cells * cell_mb, MOST_HELD / 1e6)),
             "worker": round(250 + study.toys_per_block * 16 / 1e6 + cost.outcomes * len(study.columns) * 50 / 1e6),
         },
         "smallest_deficit": {f"{cl:.12g}": _smallest_deficit(study, cl) for cl in study.cl},
