@@ -254,7 +254,7 @@ def status(studies: tuple[str, ...], store: str, at: str, as_json: bool) -> None
         for failed in each["toy_failures"]:
             click.echo(
                 f"  {failed['limit_method']} at {failed['cl']:g}: {failed['failed']:,} of {failed['toys']:,} limits "
-                f"failed, for example: {failed['reason']}"
+                f"failed{', for example: ' * bool(failed['reason'])}{failed['reason']}"
             )
         for failure in each["failures"]:
             click.echo(
@@ -321,13 +321,7 @@ def experiments(as_json: bool) -> None:
         click.echo(f"    {each['summary']}")
 
 
-cli.add_command(export_study)
-cli.add_command(import_study)
-cli.add_command(limit)
-cli.add_command(merge_studies)
-cli.add_command(replay)
-cli.add_command(tables)
-for each in (history, tag, gc, doctor):
+for each in (doctor, export_study, gc, history, import_study, limit, merge_studies, replay, tables, tag):
     cli.add_command(each)
 
 
