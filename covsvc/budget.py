@@ -19,7 +19,7 @@ from covsvc.kernels.binomial import (
     sequence_ends,
     upper_end,
 )
-from covsvc.study import Budget
+from covsvc.study import Budget, Study
 from covsvc.tally import FAILED, MISSING
 
 NO_TOYS, OK, UNDER, UNDECIDED = 0, 1, 2, 3
@@ -190,6 +190,11 @@ class Rule:
         """Return how many toys a cell may need, at most, when it has been brought to so many blocks."""
         look = int(np.searchsorted(self.looks, blocks * toys_per_block))
         return self.looks[-1] - self.looks[look]
+
+
+def rule_of(study: Study) -> Rule | None:
+    """Return the rule of a study; None where the number of toys is fixed."""
+    return Rule.of(study.model_dump(mode="json"))
 
 
 def looks_of(budget: Budget) -> tuple[int, ...]:

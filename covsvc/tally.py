@@ -41,6 +41,29 @@ N_BINS = len(BIN_EDGES) + 3
 """Bins of upper limits: 0, (0, 1e-3), [1e-3 x 1.005^k, 1e-3 x 1.005^(k+1)) ..., the last of them open to +inf, +inf."""
 
 
+def left_over(
+    status: NDArray[np.int8], exact_status: NDArray[np.int8], *, retry_failed: bool
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return what is left to do in some cells.
+
+    Parameters
+    ----------
+    status : ndarray of int8, shape (..., block)
+        `block_status`.
+    exact_status : ndarray of int8, shape (...)
+    retry_failed : bool
+        What failed is to be done again.
+
+    Returns
+    -------
+    blocks : ndarray of bool, shape (..., block)
+    exact : ndarray of bool, shape (...)
+        Exact values; those that could not be summed, too, where blocks failed that are drawn again.
+    """
+    failed = retry_failed & (status == FAILED)
+    return (status == MISSING) | failed, (exact_status == 0) | ((exact_status != 1) & failed.any(axis=-1))
+
+
 def bin_of(limits: Limits) -> NDArray[np.int64]:
     """Return the bin of each upper limit, empty ones as 0; -1 for failed ones, which are left out.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from distribution import install
 
 from covsvc import registry
 from covsvc.study import study_of
@@ -79,10 +80,7 @@ broken = strange_plugins:Broken
 def plugins(tmp_path, monkeypatch):
     """Install a distribution with methods and experiments of somebody else."""
     folder = tmp_path / "site"
-    (folder / "strange-1.0.dist-info").mkdir(parents=True)
-    (folder / "strange_plugins.py").write_text(PLUGINS)
-    (folder / "strange-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: strange\nVersion: 1.0\n")
-    (folder / "strange-1.0.dist-info" / "entry_points.txt").write_text(ENTRY_POINTS)
+    install(folder, "strange", ENTRY_POINTS, strange_plugins=PLUGINS)
     monkeypatch.syspath_prepend(str(folder))
     registry.installed.cache_clear()
     yield folder

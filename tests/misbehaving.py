@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import distribution
+
 SOURCE = '''
 import ctypes
 import os
@@ -146,8 +148,4 @@ ISOLATE = {"seconds": 2, "memory_mb": 300}
 
 def install(site: Path) -> None:
     """Put the distribution into a folder."""
-    info = site / "misbehaving-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "misbehaving_plugin.py").write_text(SOURCE)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: misbehaving\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    distribution.install(site, "misbehaving", ENTRY_POINTS, misbehaving_plugin=SOURCE)

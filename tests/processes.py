@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from distribution import install
 
 PLUGIN = '''
 import os
@@ -103,14 +104,11 @@ class Bench:
 
     def __init__(self, folder: Path, seconds: float = 0.05, **changes: Any) -> None:
         site = folder / "site"
-        (site / "recorded-1.0.dist-info").mkdir(parents=True)
-        (site / "recorded_plugin.py").write_text(PLUGIN)
-        info = site / "recorded-1.0.dist-info"
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: recorded\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(
+        points = (
             "[covsvc.experiments]\nrecorded = recorded_plugin:Recorded\n"
             "[covsvc.methods]\nprepared = recorded_plugin:Prepared\n"
         )
+        install(site, "recorded", points, recorded_plugin=PLUGIN)
         self.folder, self.site = folder, site
         self.store, self.record = folder / "store", folder / "drawn"
         self.record.touch()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import distribution
 import icechunk
 import numpy as np
 import pytest
@@ -71,11 +72,8 @@ class Leaning:
 @pytest.fixture
 def leaning(tmp_path, monkeypatch):
     """Install a distribution whose method lets limits depend on the other toys."""
-    info = tmp_path / "site" / "leaning-1.0.dist-info"
-    info.mkdir(parents=True)
-    (tmp_path / "site" / "leaning_plugin.py").write_text(LEANING)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: leaning\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[covsvc.methods]\nleaning = leaning_plugin:Leaning\n")
+    points = "[covsvc.methods]\nleaning = leaning_plugin:Leaning\n"
+    distribution.install(tmp_path / "site", "leaning", points, leaning_plugin=LEANING)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     registry.installed.cache_clear()
     yield

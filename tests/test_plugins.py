@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from distribution import install
 
 from covsvc import api, registry
 from covsvc.cli import cli
@@ -13,14 +14,9 @@ from covsvc.cli import cli
 @pytest.fixture(autouse=True)
 def broken(tmp_path, monkeypatch):
     """Have a distribution installed that cannot be imported."""
-    info = tmp_path / "site" / "broken-2.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 2.0\n")
-    (info / "entry_points.txt").write_text(
-        "[covsvc.methods]\nleaver = leaver:Leaver\n[covsvc.experiments]\nnowhere = no_such_module:Nowhere\n"
-    )
-    (info.parent / "leaver.py").write_text("raise SystemExit('no licence')\n")
-    monkeypatch.syspath_prepend(str(info.parent))
+    points = "[covsvc.methods]\nleaver = leaver:Leaver\n[covsvc.experiments]\nnowhere = no_such_module:Nowhere\n"
+    install(tmp_path / "site", "broken", points, "2.0", leaver="raise SystemExit('no licence')\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
     registry.installed.cache_clear()
     yield
     registry.installed.cache_clear()

@@ -5,21 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
+from distribution import install
 
 from covsvc import registry
 from covsvc.contracts import Counts
 from covsvc.errors import CovsvcError, StudyError, UnknownName
-
-
-def install(folder, name, entry_points, code=""):
-    """Write a distribution as pip leaves it, and put it on the path."""
-    info = folder / f"{name}-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(entry_points)
-    if code:
-        (folder / f"{name}.py").write_text(code)
-
 
 # names
 
@@ -45,7 +35,7 @@ def test_it_is_known_which_distribution_a_plug_in_comes_with(plugins, tmp_path, 
     from covsvc import __version__
 
     alike = tmp_path / "alike"
-    install(alike, "covsvc_alike", "[covsvc.methods]\nalike = covsvc_alike:Other\n", "class Other: ...\n")
+    install(alike, "covsvc_alike", "[covsvc.methods]\nalike = covsvc_alike:Other\n", covsvc_alike="class Other: ...\n")
     monkeypatch.syspath_prepend(str(alike))
     registry.installed.cache_clear()
     assert registry.origin("methods", "too_low") == "strange 1.0"
@@ -66,7 +56,7 @@ def test_it_is_known_which_distribution_a_plug_in_comes_with(plugins, tmp_path, 
 )  # fmt: skip
 def test_a_plug_in_that_cannot_be_used_is_named_with_its_distribution(code, message, tmp_path, monkeypatch):
     site, name = tmp_path / "site", f"bad_plugin_{len(message)}"
-    install(site, name, f"[covsvc.methods]\nbad = {name}:Other\n", code)
+    install(site, name, f"[covsvc.methods]\nbad = {name}:Other\n", **{name: code})
     monkeypatch.syspath_prepend(str(site))
     registry.installed.cache_clear()
     with pytest.raises(StudyError) as refused:
@@ -107,7 +97,8 @@ def test_refusals_are_errors_of_a_study():
 
 def test_two_distributions_with_one_name_are_refused_by_name(plugins, tmp_path, monkeypatch):
     rival = tmp_path / "rival_site"
-    install(rival, "rival", "[covsvc.methods]\ntoo_low = rival:Other\nunrelated = rival:Other\n", "class Other: ...\n")
+    points = "[covsvc.methods]\ntoo_low = rival:Other\nunrelated = rival:Other\n"
+    install(rival, "rival", points, rival="class Other: ...\n")
     monkeypatch.syspath_prepend(str(rival))
     registry.installed.cache_clear()
     with pytest.raises(StudyError) as refused:

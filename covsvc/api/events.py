@@ -13,10 +13,10 @@ from scipy.special import ndtri
 from covsvc import registry
 from covsvc.api.building import STORE, builder
 from covsvc.api.observed import limits_on
-from covsvc.contracts import Binned, Events, IntArray, LimitMethod, ModelledEvents, Status
+from covsvc.contracts import Binned, Events, IntArray, LimitMethod, ModelledEvents
 from covsvc.engine.expected import asimov_of, expected_from_toys
 from covsvc.engine.likelihood_scan import scan_bins, scan_events
-from covsvc.engine.observation import build_and_set
+from covsvc.engine.observation import build_and_set, ends_of
 from covsvc.errors import StudyError
 from covsvc.event_file import SeenEvents
 from covsvc.study import Column, Isolation, MethodSpec, confidence_level
@@ -165,9 +165,7 @@ def limits_on_view(
                 "limit_method": spec.label,
                 "cl": level,
                 "sided": method.sided,
-                "lower": float(limit.lower[0]),
-                "upper": float(limit.upper[0]),
-                "status": Status(int(limit.status[0])).name.lower(),
+                **ends_of(limit),
                 "error": float(limit.error[0]) if limit.error is not None else np.nan,
                 "reason": reason,
             }

@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from covsvc.api.building import STORE
-from covsvc.budget import Drawn, Rule
+from covsvc.budget import Drawn, rule_of
 from covsvc.contracts import Calibration
 from covsvc.engine.calibrating import Calibrations, Need, any_calibrates, calibrate_all, needs_of
 from covsvc.engine.clusters import connect
@@ -30,7 +30,7 @@ from covsvc.store.place import place_of
 from covsvc.store.repository import MOST_HELD, Ledger, compare, open_cube, open_ledger
 from covsvc.study import Missing, Row, Study, rows, study_of, tile_size
 from covsvc.study_file import read_studies
-from covsvc.tally import FAILED, MISSING, ExactTally
+from covsvc.tally import MISSING, ExactTally, left_over
 from covsvc.verdict import smallest_deficit
 
 TASK_TOYS, TASK_TOYS_ONE_BY_ONE, TASK_TOYS_FITTED = 1.5e7, 5e5, 2e4
@@ -263,7 +263,7 @@ def plan(
 
 
 def _smallest_deficit(study: Study, cl: float) -> float:
-    rule = Rule.of(study.model_dump(mode="json"))
+    rule = rule_of(study)
     if rule is None:
         return smallest_deficit(study.most_toys, cl, study.cells * len(study.columns))
     return smallest_deficit(study.most_toys, cl, len(rule.looks) * rule.tests, rule.error)
@@ -289,7 +289,7 @@ class _Work:
 
 
 def _work(study: Study, missing: Missing, task_toys: float) -> _Work:
-    rule, experiment = Rule.of(study.model_dump(mode="json")), study.experiment.build()
+    rule, experiment = rule_of(study), study.experiment.build()
     tasks = toys = cells = later = exact = 0
     for row in rows(study, missing, task_toys):
         blocks = {s_true: task.stop for task in row.tasks for s_true in task.s_true}
@@ -335,7 +335,7 @@ def _rounds(
     study: Study, ledger: Ledger, retry_failed: bool, task_toys: float, share: NDArray[np.bool_]
 ) -> Iterator[tuple[Missing, _Work]]:
     """Yield what to compute now, and how much it is, until nothing is missing: once, where no budget decides."""
-    rule, levels = Rule.of(study.model_dump(mode="json")), _levels(study)
+    rule, levels = rule_of(study), _levels(study)
     for number in count():
 
         def missing(b: float, again: bool = retry_failed and number == 0) -> Any:
@@ -497,7 +497,7 @@ def missing_in(
     retry_failed : bool
         Failed blocks are missing, too.
     """
-    rule, whole = Rule.of(study.model_dump(mode="json")), (study.s_true[0], study.s_true[-1])
+    rule, whole = rule_of(study), (study.s_true[0], study.s_true[-1])
     everything = np.ones((len(study.columns), len(study.s_true), study.n_blocks), bool)
     if rule is not None:
         everything[..., rule.looks[0] // study.toys_per_block :] = False
@@ -513,12 +513,9 @@ def missing_in(
         status, exact, covered, failed = (_by_column(here[name]) for name in names)
         status = np.pad(status, [(0, 0), (0, 0), (0, max(0, study.n_blocks - status.shape[-1]))])
         status[forgotten] = MISSING
-        here_only = status[..., : study.n_blocks]
-        failed_here = retry_failed & (here_only == FAILED)
-        wanted = (here_only == MISSING) | failed_here
-        known = (exact != 0) & ((exact == 1) | ~failed_here.any(axis=-1))
+        wanted, not_summed = left_over(status[..., : study.n_blocks], exact, retry_failed=retry_failed)
         reached = (here["worst_s_min"] <= whole[0]) & (here["worst_s_max"] >= whole[1])
-        complete = bool(reached.all() and known.all()) and not forgotten.any()
+        complete = bool(reached.all()) and not not_summed.any() and not forgotten.any()
         if rule is not None:
             drawn = Drawn(status, covered, failed, exact == 1, study.toys_per_block)
             wanted = rule.next_blocks(drawn, _levels(study), wanted, may_go_on=complete)

@@ -14,7 +14,7 @@ from covsvc import significance
 from covsvc.api.building import STORE, builder
 from covsvc.api.observed import failed_columns, failed_rows
 from covsvc.api.running import missing_in
-from covsvc.budget import OK, UNDECIDED, UNDER, Rule
+from covsvc.budget import OK, UNDECIDED, UNDER, rule_of
 from covsvc.contracts import Events
 from covsvc.engine.expected import expect, is_fitted
 from covsvc.engine.guard import giving_up
@@ -101,7 +101,7 @@ def status(store: str | Path, name: str, at: str = "main") -> dict[str, Any]:
 
 def _budget(cube: xr.Dataset, study: Study) -> dict[str, Any] | None:
     """Say what the budget of a study has found: of cells, and of tests, which are a cell in a column."""
-    rule = Rule.of(study.model_dump(mode="json"))
+    rule = rule_of(study)
     if rule is None:
         return None
     states = resolved(cube, rule)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,15 @@ def limits_of(method: LimitMethod, observed: Any, cl: float) -> Limits:
         known = ", ".join(f"{each:d} {each.name}" for each in Status)
         raise TaskError(f"status is {limits.status[strange][0]}; known are {known}")
     return limits
+
+
+def explanation(method: LimitMethod, observed: Any, cl: float, which: int) -> str:
+    """Return what a method says of its limit on one of some observations; nothing if it says nothing."""
+    explain: Callable[..., list[str]] | None = getattr(method, "explain", None)
+    try:
+        return plain(explain(observed, cl)[which]) if explain else ""
+    except FAULTS as error:  # a method may raise anything
+        return reason_of(error)
 
 
 def reason_of(error: BaseException | None) -> str:

@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 
 from covsvc.contracts import Counts, Experiment, LimitMethod, Limits, Sideband, Status, one_sided, uncertain
-from covsvc.engine.answers import FAULTS, limits_of, plain, reason_of
+from covsvc.engine.answers import FAULTS, explanation
 from covsvc.engine.calibrating import calibration_failure
 from covsvc.engine.exact import Coverage
 from covsvc.engine.guard import method_of
-from covsvc.engine.work import Table, Tables, enumerable, make_tables, tables_of
+from covsvc.engine.work import Table, Tables, enumerable, make_tables, tables_of, try_limits
 from covsvc.errors import StoreError
 from covsvc.study import HIGHEST, Column, Row, Study, rounded
 
@@ -63,9 +63,7 @@ def observe(
             "plugged_in": type(views[view]) is Counts and uncertain(views),
             "ensemble": getattr(experiment, "ensemble", ""),
             **study.observed,
-            "lower": float(limit.lower[0]),
-            "upper": float(limit.upper[0]),
-            "status": Status(int(limit.status[0])).name.lower(),
+            **ends_of(limit),
             "error": float(limit.error[0]) if limit.error is not None else np.nan,
             "reason": reason,
         }
@@ -83,30 +81,43 @@ def build_and_set(column: Column, observed: Any, build: Build = build) -> tuple[
     StoreError
         If the calibrations cannot be read.
     """
+    method = try_build(column, observed, build)
+    if isinstance(method, str):
+        return column.spec.build(), one_sided(np.array([np.nan])), method
+    return method, *set_limit(method, observed, column.cl)
+
+
+def try_build(column: Column, observed: Any, build: Build) -> LimitMethod | str:
+    """Return the method of a column, calibrated where that is needed, or why there is none.
+
+    Raises
+    ------
+    StoreError
+        If the calibrations cannot be read.
+    """
     try:
-        method = build(column, observed)
+        return build(column, observed)
     except StoreError:
         raise
     except FAULTS as error:  # a method may raise anything
-        return column.spec.build(), one_sided(np.array([np.nan])), calibration_failure(error)
-    return method, *set_limit(method, observed, column.cl)
+        return calibration_failure(error)
 
 
 def set_limit(method: LimitMethod, observed: Any, cl: float) -> tuple[Limits, str]:
     """Return the limit on one observation, and why there is none; a method that raises has failed."""
-    try:
-        limit = limits_of(method, observed, cl)
-    except FAULTS as error:  # a method may raise anything
-        return one_sided(np.array([np.nan])), reason_of(error)
+    limit = try_limits(method, observed, cl)
+    if isinstance(limit, str):
+        return one_sided(np.array([np.nan])), limit
     status = Status(int(limit.status[0]))
     if status is Status.OK:
         return limit, ""
-    explain: Callable[..., list[str]] | None = getattr(method, "explain", None)
-    try:
-        told = plain(explain(observed, cl)[0]) if explain else ""
-    except FAULTS as error:  # a method may raise anything
-        told = reason_of(error)
-    return limit, told or _REASONS[status]
+    return limit, explanation(method, observed, cl, 0) or _REASONS[status]
+
+
+def ends_of(limit: Limits) -> dict[str, Any]:
+    """Return the limit on one observation as numbers and a word: lower, upper and status."""
+    status = Status(int(limit.status[0])).name.lower()
+    return {"lower": float(limit.lower[0]), "upper": float(limit.upper[0]), "status": status}
 
 
 _REASONS = {

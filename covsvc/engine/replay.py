@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from covsvc.contracts import Events, IntArray, LimitMethod, Limits, ModelledEvents, Status
-from covsvc.engine.answers import FAULTS
-from covsvc.engine.calibrating import calibration_failure
-from covsvc.engine.observation import Build, build_and_set
+from covsvc.contracts import Events, IntArray, Limits, ModelledEvents, Status
+from covsvc.engine.observation import Build, build_and_set, ends_of, try_build
 from covsvc.engine.work import box_of, enumerable, try_limits
-from covsvc.errors import StoreError
 from covsvc.study import Column, Row, Study
 from covsvc.tally import digest_of
 
@@ -96,7 +93,7 @@ def replay_block(
     limits: list[Limits | str] = []
     for column in columns:
         observed = toys.views[column.spec.view_of(experiment)]
-        method = _built(column, observed, build)
+        method = try_build(column, observed, build)
         found = method if isinstance(method, str) else try_limits(method, observed, column.cl)
         limits.append(found if isinstance(found, str) else _some(found, toys.which))
     return Replayed(block, toys, limits)
@@ -123,9 +120,7 @@ def limits_of_toy(
                 "cl": column.cl,
                 "sided": method.sided,
                 "reads": type(observed).__name__,
-                "lower": float(limits.lower[0]),
-                "upper": float(limits.upper[0]),
-                "status": Status(int(limits.status[0])).name.lower(),
+                **ends_of(limits),
                 "covers": bool(limits.cover(s_true)[0]),
                 "why": why_missed(limits, s_true, method.sided, reason),
                 "digest": int(digest_of(limits)[0]),
@@ -176,16 +171,6 @@ def describe(view: Any) -> dict[str, Any]:
     if "auxiliary" in told and parameters is not None:
         told["auxiliary"] = dict(zip((each.name for each in parameters), told["auxiliary"], strict=True))
     return {name: value for name, value in told.items() if value is not None}
-
-
-def _built(column: Column, observed: Any, build: Build) -> LimitMethod | str:
-    """Return the method of a column, or why there is none."""
-    try:
-        return build(column, observed)
-    except StoreError:
-        raise
-    except FAULTS as error:  # a method may raise anything
-        return calibration_failure(error)
 
 
 def _some(limits: Limits, which: IntArray) -> Limits:

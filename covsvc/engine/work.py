@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from covsvc.contracts import (
     Status,
     grid_of,
 )
-from covsvc.engine.answers import FAULTS, limits_of, plain, reason_of
+from covsvc.engine.answers import FAULTS, explanation, limits_of, reason_of
 from covsvc.engine.exact import Coverage, chances_of
 from covsvc.engine.guard import EXEMPT, NoAnswer, method_of
 from covsvc.errors import TaskError
@@ -290,12 +290,7 @@ class _Asked:
 def why_failed(method: LimitMethod, observed: Any, cl: float, limits: Limits) -> str:
     """Return why the first of the failed limits failed, as far as the method can tell."""
     first = int(np.argmax(limits.status == Status.FAILED))
-    explain: Callable[..., list[str]] | None = getattr(method, "explain", None)
-    try:
-        told = plain(explain(observed, cl)[first]) if explain else ""
-    except FAULTS as error:  # a method may raise anything
-        told = reason_of(error)
-    return told or "the method is not defined for these data"
+    return explanation(method, observed, cl, first) or "the method is not defined for these data"
 
 
 def order_of(limits: Limits) -> IntArray:

@@ -28,7 +28,7 @@ from covsvc.store.place import Place, place_of
 from covsvc.store.provenance import Provenance, Spent
 from covsvc.store.reason import reason_of, unwritable
 from covsvc.study import BLOCKS_PER_TILE, RESERVED, MethodSpec, Study, Task
-from covsvc.tally import COUNTS, DONE, FAILED, MISSING, ExactTally, Tally
+from covsvc.tally import COUNTS, DONE, FAILED, ExactTally, Tally, left_over
 
 icechunk.set_logs_filter("error")
 
@@ -205,13 +205,10 @@ class Ledger:
         self._virgin[at] = ~np.logical_or.reduceat(begun, np.arange(0, len(begun), self._s_tile))
         status = stored[rows, levels][:, cells][:, :, : study.n_blocks]
         exact = self._array("exact_status")[:, :, at][rows, levels][:, cells]
-        wanted, known = status == MISSING, exact != 0
-        if retry_failed:
-            wanted |= status == FAILED
-            known &= (exact == 1) | ~(status == FAILED).any(axis=-1)
+        wanted, not_summed = left_over(status, exact, retry_failed=retry_failed)
         low, high = study.s_true[0], study.s_true[-1]
         reach = self._array("worst")[:, :, at, 2:][rows, levels]
-        complete = known.all() and (reach[:, 0] <= low).all() and (reach[:, 1] >= high).all()
+        complete = not not_summed.any() and (reach[:, 0] <= low).all() and (reach[:, 1] >= high).all()
         if complete:
             return wanted, None
         return wanted, (float(np.nanmin([*reach[:, 0], low])), float(np.nanmax([*reach[:, 1], high])))

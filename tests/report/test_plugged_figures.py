@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from distribution import install
 
 from covsvc import registry
 from covsvc.report import write_page
@@ -62,16 +63,9 @@ def unfinished(maps, study):
     return figure
 '''
 NAMES = ("curve", "by_pyplot", "raising", "leaving", "silent", "wordy", "unfinished")
-POINTS = [f"{name} = plugged_artist:{name}" for name in NAMES] + ["absent = plugged_nowhere:absent"]
-
-
-def install(folder, distribution, points, code=None):
-    info = folder / f"{distribution}-2.1.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 2.1\n")
-    (info / "entry_points.txt").write_text("\n".join(["[covsvc.figures]", *points]))
-    if code is not None:
-        (folder / f"plugged_{distribution}.py").write_text(code)
+POINTS = "\n".join(
+    ["[covsvc.figures]", *(f"{name} = plugged_artist:{name}" for name in NAMES), "absent = plugged_nowhere:absent"]
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +77,7 @@ def maps(make_maps):
 def page(tmp_path_factory, maps, make_verdict):
     """Write the report of maps while somebody's figures are installed."""
     site = tmp_path_factory.mktemp("site")
-    install(site, "artist", POINTS, FIGURES)
+    install(site, "artist", POINTS, "2.1", plugged_artist=FIGURES)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(site))
         registry.installed.cache_clear()
@@ -98,7 +92,7 @@ def section(page):
 
 def test_a_figure_that_changes_its_folder_does_not_move_the_report(monkeypatch, tmp_path, maps, make_verdict):
     site = tmp_path / "site"
-    install(site, "artist", POINTS, FIGURES)
+    install(site, "artist", POINTS, "2.1", plugged_artist=FIGURES)
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.chdir(tmp_path)
     registry.installed.cache_clear()
@@ -155,7 +149,7 @@ def test_figures_of_pyplot_are_closed(page):
 
 def test_two_figures_of_one_name_do_not_take_the_report_down(tmp_path, maps, make_verdict, monkeypatch):
     for name in ("one", "other"):
-        install(tmp_path / name, name, [f"same = plugged_{name}:same"])
+        install(tmp_path / name, name, f"[covsvc.figures]\nsame = plugged_{name}:same", "2.1")
         monkeypatch.syspath_prepend(str(tmp_path / name))
     registry.installed.cache_clear()
     page = write_page(maps, make_verdict(maps), tmp_path / "report")

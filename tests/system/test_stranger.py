@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from distribution import install
 from processes import members
 from scipy import special, stats
 
@@ -210,11 +211,8 @@ def test_a_change_of_its_code_is_refused_but_not_of_its_comments(site, ran, tmp_
 
 
 def test_a_second_distribution_with_its_name_is_refused(site, tmp_path):
-    info = tmp_path / "rival" / "rival-3.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rival\nVersion: 3.0\n")
-    (info / "entry_points.txt").write_text("[covsvc.methods]\npower_prior = rival:Rival\n")
-    both = os.pathsep.join([str(site), str(info.parent)])
+    install(tmp_path / "rival", "rival", "[covsvc.methods]\npower_prior = rival:Rival\n", "3.0")
+    both = os.pathsep.join([str(site), str(tmp_path / "rival")])
     _, said = call("covsvc", "methods", site=both, folder=tmp_path, code=2)
     assert said == (
         "covsvc: power_prior: two installed methods have this name, rival:Rival of rival 3.0 and "
