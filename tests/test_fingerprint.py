@@ -203,7 +203,7 @@ def test_methods_depend_on_the_kernels_that_they_call_and_on_no_others(tmp_path)
     assert (
         copy("comment", "poisson.py", "  # below it Q(a, x) nears underflow", "  # below it Q(a, x) is tiny") == known
     )
-    belts = copy("belts", "belts.py", "\n\n@njit", "\n\n_UNUSED = 1\n\n\n@njit")
+    belts = copy("belts", "belts.py", "\n\n@compiled", "\n\n_UNUSED = 1\n\n\n@compiled")
     assert (belts[0] == known[0], belts[1] == known[1]) == (True, False)
 
 

@@ -10,7 +10,6 @@ import queue
 import re
 import shutil
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from covsvc.engine.reaching import reach, software
 from covsvc.errors import ClusterError, CovsvcError, StoreError
 from covsvc.fingerprint import environment, git_is_changed, git_revision, versions
 from covsvc.store.calibrations import NAME as CALIBRATIONS
+from covsvc.store.candidates import candidates
 from covsvc.store.consistency import check
 from covsvc.store.folder import Folder
 from covsvc.store.history import commits
@@ -180,17 +180,15 @@ def _memory() -> float | None:
 
 
 def _kernel_cache() -> Finding:
-    from covsvc.kernels.poisson import deviance
+    from covsvc.kernels import poisson
+    from covsvc.kernels.compilation import folder_of
 
-    folder = Path(deviance.stats.cache_path)
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        told = f"{folder} cannot be written: {error.strerror}; every process compiles for some seconds"
+    folder = folder_of(Path(poisson.__file__))
+    if folder is None:
+        told = "no folder can be written that would keep them; every process compiles for some seconds"
         return Finding("compiled kernels", WARN, told, "set NUMBA_CACHE_DIR to a folder that can be written")
-    compiled = len(list(folder.glob("*.nbi")))
-    return Finding("compiled kernels", OK, f"{compiled} kept in {folder}" + "; the first run adds to them")
+    compiled = len(list(folder.parent.glob("*/*/*.nbi")))
+    return Finding("compiled kernels", OK, f"{compiled} kept in {folder.parent}; the first run adds to them")
 
 
 def _plug_ins() -> Iterator[Finding]:
@@ -258,7 +256,11 @@ def _room(place: Place) -> Iterator[Finding]:
 
 def _study(place: Place, store: str | Path, name: str) -> Iterator[Finding]:
     try:
-        known = commits(open_existing(place, name))
+        repository = open_existing(place, name)
+        known, waiting = commits(repository), candidates(repository)
+        if waiting and not known:
+            yield Finding(name, OK, f"never accepted; {len(waiting):,} candidate{'s' * (len(waiting) > 1)}")
+            return
         if not known:
             stopped = "its driver was stopped before the first commit"
             yield Finding(name, WARN, stopped, "`covsvc run` with its study goes on; or delete it")
@@ -273,6 +275,7 @@ def _study(place: Place, store: str | Path, name: str) -> Iterator[Finding]:
         )
         return
     number = f"{len(known):,} commit{'s' * (len(known) > 1)}"
+    number += f", {len(waiting):,} candidate{'s' * (len(waiting) > 1)}" if waiting else ""
     done = f"{told['blocks_done']:,} of {told['blocks']:,} blocks done, {number}{_size(place, name)}"
     if problems:
         yield Finding(
@@ -281,6 +284,9 @@ def _study(place: Place, store: str | Path, name: str) -> Iterator[Finding]:
     elif told["blocks_failed"]:
         failed = f"{done}; {told['blocks_failed']:,} failed"
         yield Finding(name, WARN, failed, f"`covsvc status {name}` says why; `covsvc run --retry-failed` tries again")
+    elif half := [each.branch for each in waiting if each.state == "half accepted"]:
+        cure = "give the same `covsvc accept` again"
+        yield Finding(name, WARN, f"{done}; the acceptance of {half[0]} was cut short", cure)
     elif told["driver"]:
         yield Finding(name, OK, f"{done}; a driver works on it: {told['driver']}")
     elif told["blocks_done"] < told["blocks"]:

@@ -11,10 +11,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from covsvc.kernels.binned import GAUSSIAN, POISSON, REASONS, expected, fit_toy, new_work, start_at
+from covsvc.kernels.compilation import compiled
 from covsvc.kernels.profile import tail_ratio
 
 FloatArray = NDArray[np.float64]
@@ -33,7 +33,7 @@ _HALVINGS = 12
 """Times that a signal is halved in search of one whose p-value of q_mu_tilde exceeds 1 - cl."""
 
 
-@njit(cache=True)
+@compiled
 def predicted_auxiliary(m: Any, theta: FloatArray) -> FloatArray:
     """Return the measurements that the nuisance parameters `theta` predict, shape (parameter,)."""
     aux = np.zeros(theta.size)
@@ -45,14 +45,14 @@ def predicted_auxiliary(m: Any, theta: FloatArray) -> FloatArray:
     return aux
 
 
-@njit(cache=True)
+@compiled
 def _fall(m: Any, n: FloatArray, aux: FloatArray, mu: float, theta: FloatArray, work: Any) -> float:
     """Return -2 ln L at `mu`, `theta` being changed into its best value there; NaN where there is no fit."""
     _, value, ok = fit_toy(m, n, aux, mu, 0.0, theta, work)
     return value if ok else math.nan
 
 
-@njit(cache=True)
+@compiled
 def _height(
     m: Any,
     data: tuple[FloatArray, FloatArray, FloatArray],
@@ -82,7 +82,7 @@ def _height(
     return math.sqrt(max(-2.0 * tail_ratio(y - a, a)[0], 0.0))
 
 
-@njit(cache=True)
+@compiled
 def _root(
     m: Any,
     data: tuple[FloatArray, FloatArray, FloatArray],
@@ -129,7 +129,7 @@ def _root(
     return math.nan, NO_ROOT
 
 
-@njit(cache=True)
+@compiled
 def _lowered(
     m: Any,
     data: tuple[FloatArray, FloatArray, FloatArray],
@@ -154,7 +154,7 @@ def _lowered(
     return -1.0, 0
 
 
-@njit(cache=True)
+@compiled
 def _upper(
     m: Any,
     n: FloatArray,
@@ -209,7 +209,7 @@ def _upper(
     return _root(m, data, asimov, best, low, step, target, kind, far, work)
 
 
-@njit(cache=True)
+@compiled
 def upper_strengths(
     m: Any, counts: FloatArray, auxiliary: FloatArray, signal: FloatArray, kind: int, z: float, log_alpha: float
 ) -> tuple[FloatArray, IntArray]:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from covsvc.kernels.compilation import compiled
 from covsvc.kernels.poisson import deviance, outside, pmf
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
-@njit(cache=True)
+@compiled
 def _root(lo: int, hi: int, alpha: float, left: float, right: float, rising: bool) -> float:
     """Return the nu in [left, right] where the run lo..hi has probability 1 - alpha (Newton, kept in the bracket)."""
     nu = 0.5 * (left + right)
@@ -38,7 +38,7 @@ def _root(lo: int, hi: int, alpha: float, left: float, right: float, rising: boo
     return nu
 
 
-@njit(cache=True)
+@compiled
 def _peak(lo: int, hi: int) -> float:
     """Return the nu at which the run lo..hi is most probable: (hi!/(lo-1)!)^(1/(hi-lo+1))."""
     if lo == 0:
@@ -46,7 +46,7 @@ def _peak(lo: int, hi: int) -> float:
     return math.exp((math.lgamma(hi + 1.0) - math.lgamma(float(lo))) / (hi - lo + 1))
 
 
-@njit(cache=True)
+@compiled
 def rising_root(lo: int, hi: int, alpha: float) -> float:
     """Return the smallest nu at which the run lo..hi has probability >= 1 - alpha, NaN if it never has."""
     if lo == 0:
@@ -57,7 +57,7 @@ def rising_root(lo: int, hi: int, alpha: float) -> float:
     return _root(lo, hi, alpha, max(lo - 2.0, 0.0), peak, True)
 
 
-@njit(cache=True)
+@compiled
 def falling_root(lo: int, hi: int, alpha: float) -> float:
     """Return the largest nu at which the run lo..hi has probability >= 1 - alpha, NaN if it never has."""
     peak = _peak(lo, hi)
@@ -66,7 +66,7 @@ def falling_root(lo: int, hi: int, alpha: float) -> float:
     return _root(lo, hi, alpha, peak, hi + 2.0, False)
 
 
-@njit(cache=True)
+@compiled
 def _break(k: int, n: int, b: float) -> float:
     """Return the nu at which R_k = R_n.
 
@@ -85,14 +85,14 @@ def _break(k: int, n: int, b: float) -> float:
     return least * math.exp((1.0 + 1.0 / d) * math.log1p(d) - 1.0)
 
 
-@njit(cache=True)
+@compiled
 def _highest(n: int, b: float, alpha: float) -> float:
     """Return a nu from which on n is never accepted, by Chernoff's bound: both tails are then below R_n <= alpha/2."""
     log = math.log(2.0 / alpha)
     return max(float(n), b) + log + math.sqrt(log * log + 2.0 * max(float(n), b) * log)
 
 
-@njit(cache=True)
+@compiled
 def _last_above(n: int, b: float, nu: float) -> int:
     """Return the largest K >= n with R_K > R_n at nu; n if there is none."""
     low = n
@@ -109,7 +109,7 @@ def _last_above(n: int, b: float, nu: float) -> int:
     return low
 
 
-@njit(cache=True)
+@compiled
 def _feldman_cousins_upper(n: int, b: float, alpha: float) -> float:
     """Return the largest nu whose acceptance region holds n, NaN if there is none."""
     top = _highest(n, b, alpha)
@@ -127,7 +127,7 @@ def _feldman_cousins_upper(n: int, b: float, alpha: float) -> float:
     return _break(n + 1, n, b) if n + 1 > b else math.nan
 
 
-@njit(cache=True)
+@compiled
 def _feldman_cousins_lower(n: int, b: float, alpha: float) -> float:
     """Return the smallest nu >= b whose acceptance region holds n, NaN if there is none."""
     if n <= b < n + 1:
@@ -169,7 +169,7 @@ def _feldman_cousins_lower(n: int, b: float, alpha: float) -> float:
     return left
 
 
-@njit(cache=True)
+@compiled
 def feldman_cousins(n: IntArray, b: FloatArray, alpha: float) -> tuple[FloatArray, FloatArray]:
     """Return the outermost signals of the confidence sets of Feldman and Cousins.
 
@@ -204,7 +204,7 @@ def feldman_cousins(n: IntArray, b: FloatArray, alpha: float) -> tuple[FloatArra
     return lower, upper
 
 
-@njit(cache=True)
+@compiled
 def _jump(n: int, K: int, fall: float) -> float:
     """Return the background b' > n at which R_{K+1} = R_n at nu = fall; NaN if there is none."""
     k = K + 1.0
@@ -224,7 +224,7 @@ def _jump(n: int, K: int, fall: float) -> float:
     return background
 
 
-@njit(cache=True)
+@compiled
 def monotone_upper(n: IntArray, b: FloatArray, alpha: float, upper: FloatArray) -> FloatArray:
     """Return the supremum of the Feldman-Cousins upper ends of n over all backgrounds b' >= b.
 
@@ -261,7 +261,7 @@ def monotone_upper(n: IntArray, b: FloatArray, alpha: float, upper: FloatArray) 
     return highest
 
 
-@njit(cache=True)
+@compiled
 def _highest_start(length: int, below: int, alpha: float) -> int:
     """Return the largest start a <= below for which a run of this length ever has probability >= 1 - alpha."""
     low = 0  # the run from 0 has probability 1 at nu = 0
@@ -275,7 +275,7 @@ def _highest_start(length: int, below: int, alpha: float) -> int:
     return low
 
 
-@njit(cache=True)
+@compiled
 def _crow_gardner_highest(n: int, length: int, alpha: float, floor: float) -> float:
     """Return the largest nu > floor whose shortest run has this length and starts at n or below, else `floor`."""
     a = _highest_start(length, n, alpha)
@@ -298,7 +298,7 @@ def _crow_gardner_highest(n: int, length: int, alpha: float, floor: float) -> fl
     return floor
 
 
-@njit(cache=True)
+@compiled
 def _crow_gardner_upper(n: int, alpha: float) -> float:
     """Return the largest nu whose acceptance run holds n."""
     first = 1
@@ -318,7 +318,7 @@ def _crow_gardner_upper(n: int, alpha: float) -> float:
     return best
 
 
-@njit(cache=True)
+@compiled
 def _first_holding(length: int, below: int, nu: float, alpha: float) -> int:
     """Return the smallest start <= below of a run of this length that does not cease to hold at nu or before."""
     low = -1
@@ -332,7 +332,7 @@ def _first_holding(length: int, below: int, nu: float, alpha: float) -> int:
     return high
 
 
-@njit(cache=True)
+@compiled
 def _crow_gardner_lowest(n: int, length: int, alpha: float, ceiling: float) -> float:
     """Return the smallest nu < ceiling whose shortest run has this length and ends at n or above, else `ceiling`."""
     a = max(n - length + 1, 0)
@@ -356,7 +356,7 @@ def _crow_gardner_lowest(n: int, length: int, alpha: float, ceiling: float) -> f
     return ceiling
 
 
-@njit(cache=True)
+@compiled
 def _crow_gardner_lower(n: int, alpha: float) -> float:
     """Return the smallest nu whose acceptance run holds n."""
     if n == 0:
@@ -374,7 +374,7 @@ def _crow_gardner_lower(n: int, alpha: float) -> float:
     return best
 
 
-@njit(cache=True)
+@compiled
 def crow_gardner(n: IntArray, alpha: float) -> tuple[FloatArray, FloatArray]:
     """Return the outermost expectations whose shortest acceptance run holds n.
 

@@ -23,9 +23,10 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
+
+from covsvc.kernels.compilation import compiled
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -130,7 +131,7 @@ class Fit(NamedTuple):
     reason: NDArray[np.int8]
 
 
-@njit(cache=True)
+@compiled
 def new_work(m: Compiled) -> Work:
     """Return room for the fits of a model, one after the other."""
     samples, effects, parameters = m.layout[0, 0], m.layout[0, 1], m.layout[0, 2]
@@ -143,7 +144,7 @@ def new_work(m: Compiled) -> Work:
     )
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _yields(m: Compiled, w: Work) -> None:
     """Fill the yields at the parameters `_X`, and what their derivatives are made of."""
     layout, numbers, templates = m.layout, m.numbers, m.templates
@@ -199,13 +200,13 @@ def _yields(m: Compiled, w: Work) -> None:
         rows[_NU, i] += mu * rows[_SIGNAL, i]
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _below(theta: float, side: float) -> bool:
     """Tell on which side of a kink at 0 a parameter is; at 0 it is where it was put."""
     return theta < 0.0 or (theta == 0.0 and side < 0.0)
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _shaped_yields(m: Compiled, w: Work, s: int, common: float) -> None:
     """Fill the yields of a sample with shapes.
 
@@ -258,7 +259,7 @@ def _shaped_yields(m: Compiled, w: Work, s: int, common: float) -> None:
             rows[y, i] *= rows[lift, i]
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _deviance(n: float, nu: float) -> float:
     """Return n ln(n / nu) + nu - n, to some 1e-16 (n - nu)."""
     if n <= 0.0:
@@ -269,7 +270,7 @@ def _deviance(n: float, nu: float) -> float:
     return n * (ratio - math.log1p(ratio)) if -0.9 < ratio < 10.0 else n * math.log(n / nu) + (nu - n)
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _half_value(m: Compiled, w: Work, n: FloatArray, aux: FloatArray, barrier: float) -> float:
     """Return -ln L at the yields `_NU` and the parameters `_X`."""
     numbers, rows, pars = m.numbers, w.bins, w.parameters
@@ -287,7 +288,7 @@ def _half_value(m: Compiled, w: Work, n: FloatArray, aux: FloatArray, barrier: f
     return total
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _dot(one: FloatArray, other: FloatArray) -> float:
     """Return the sum of products, in four parts: an addition need not wait for the one before."""
     a, b, c, d = 0.0, 0.0, 0.0, 0.0
@@ -303,7 +304,7 @@ def _dot(one: FloatArray, other: FloatArray) -> float:
     return (a + b) + (c + d)
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _evaluate(m: Compiled, w: Work, n: FloatArray, aux: FloatArray, barrier: float) -> int:
     """Fill the gradient and the Hessian of -ln L at `_X`; return _GOOD if the likelihood is above 0 there.
 
@@ -390,7 +391,7 @@ def _evaluate(m: Compiled, w: Work, n: FloatArray, aux: FloatArray, barrier: flo
     return _GOOD
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _bend(m: Compiled, w: Work, s: int, e: int, other: int) -> float:
     """Return the weighted sum of the second derivative of a sample's yields over the parameters of two shapes."""
     rows = w.bins
@@ -408,7 +409,7 @@ def _bend(m: Compiled, w: Work, s: int, e: int, other: int) -> float:
     return total
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _add_pairs(m: Compiled, w: Work, s: int, e: int, total: float) -> None:
     """Add the mixed second derivatives of an effect and those after it on the same sample.
 
@@ -448,7 +449,7 @@ def _add_pairs(m: Compiled, w: Work, s: int, e: int, total: float) -> None:
         pars[_HESSIAN + max(k, q), min(k, q)] += scale * bent * (2.0 if k == q else 1.0)
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _expect(m: Compiled, w: Work, n: FloatArray, barrier: float) -> None:
     """Replace the Hessian by what is expected of it, which is not negative: without the bends of the yields."""
     layout, numbers, rows, pars = m.layout, m.numbers, w.bins, w.parameters
@@ -473,7 +474,7 @@ def _expect(m: Compiled, w: Work, n: FloatArray, barrier: float) -> None:
             pars[_HESSIAN + p, p] += numbers[p, 3] / pars[_X, p]
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _direction(m: Compiled, w: Work, n: FloatArray, barrier: float) -> float:
     """Fill Newton's step of what is free to move; return the decrease of -2 ln L that it promises.
 
@@ -503,7 +504,7 @@ def _direction(m: Compiled, w: Work, n: FloatArray, barrier: float) -> float:
     return total
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _decompose(w: Work, replaced: bool) -> bool:
     """Decompose the Hessian of what moves (Cholesky); return False where it is not positive.
 
@@ -538,7 +539,7 @@ def _decompose(w: Work, replaced: bool) -> bool:
     return True
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _solve(w: Work) -> bool:
     """Fill the step from the decomposed Hessian; tell whether one leads out of its bounds, and now rests."""
     pars = w.parameters
@@ -566,7 +567,7 @@ def _solve(w: Work) -> bool:
     return outward
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _settle_kinks(m: Compiled, w: Work, n: FloatArray, aux: FloatArray, barrier: float) -> None:
     """Turn parameters that rest at a kink to the side on which the likelihood rises, if there is one."""
     if not m.layout[0, 3]:
@@ -580,7 +581,7 @@ def _settle_kinks(m: Compiled, w: Work, n: FloatArray, aux: FloatArray, barrier:
             _evaluate(m, w, n, aux, barrier)
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _take_side(m: Compiled, w: Work, k: int, side: float) -> None:
     """Keep a parameter with a kink at 0 on one side of it."""
     low, high = m.numbers[k, 4], m.numbers[k, 5]
@@ -589,7 +590,7 @@ def _take_side(m: Compiled, w: Work, k: int, side: float) -> None:
     w.parameters[_HIGH, k] = high if side > 0.0 else min(high, 0.0)
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def start_at(m: Compiled, aux: FloatArray, theta: FloatArray) -> None:
     """Fill `theta` with what the auxiliary measurements alone say, a start for a fit."""
     numbers = m.numbers
@@ -602,7 +603,7 @@ def start_at(m: Compiled, aux: FloatArray, theta: FloatArray) -> None:
         theta[k] = min(max(value, numbers[k, 4]), numbers[k, 5])
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _begin(m: Compiled, w: Work, n: FloatArray, mu: float, lowest: float, theta: FloatArray) -> int:
     """Fill bounds and a start at which the likelihood is above 0, if there is one; return the reason if there is none.
 
@@ -641,7 +642,7 @@ def _begin(m: Compiled, w: Work, n: FloatArray, mu: float, lowest: float, theta:
     return _GOOD
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _advance(w: Work, share: float) -> None:
     """Move to a share of the step from the start, within the bounds."""
     pars = w.parameters
@@ -649,7 +650,7 @@ def _advance(w: Work, share: float) -> None:
         pars[_X, p] = min(max(pars[_START, p] + share * pars[_OLD_STEP, p], pars[_LOW, p]), pars[_HIGH, p])
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _overshot(m: Compiled, w: Work) -> bool:
     """Tell whether a multiplier came to its lower bound and would rise from there."""
     pars = w.parameters
@@ -659,7 +660,7 @@ def _overshot(m: Compiled, w: Work) -> bool:
     return False
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _lower(m: Compiled, w: Work, n: FloatArray, aux: FloatArray, barrier: float) -> bool:
     """Tell whether -ln L is lower than at the start, as far as rounding lets one tell."""
     pars = w.parameters
@@ -679,7 +680,7 @@ def _lower(m: Compiled, w: Work, n: FloatArray, aux: FloatArray, barrier: float)
     return here <= before + 1e-4 * min(slope, 0.0) + 1e-13 * rounding
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _keep(w: Work) -> bool:
     """Keep the point and its step as what the next points are compared with; tell whether the Hessian is expected."""
     pars = w.parameters
@@ -690,7 +691,7 @@ def _keep(w: Work) -> bool:
     return replaced
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _minimise(m: Compiled, w: Work, n: FloatArray, aux: FloatArray, careful: bool) -> int:
     """Move to the minimum of -ln L by Newton's steps; return why not, else _GOOD.
 
@@ -735,7 +736,7 @@ def _minimise(m: Compiled, w: Work, n: FloatArray, aux: FloatArray, careful: boo
     return _NOT_CONVERGED
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _reach(w: Work) -> float:
     """Return the share of a step that leads to the first bound, 1 at most; bending it there need not lower -ln L."""
     pars = w.parameters
@@ -748,7 +749,7 @@ def _reach(w: Work) -> float:
     return min(share * (1.0 + 1e-12), 1.0)
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _stretch(m: Compiled, w: Work, n: FloatArray, aux: FloatArray) -> None:
     """Go on in the direction of a step that the expected Hessian may have made far too short, while -ln L falls."""
     share = 1.0
@@ -766,7 +767,7 @@ def _stretch(m: Compiled, w: Work, n: FloatArray, aux: FloatArray) -> None:
     _evaluate(m, w, n, aux, 0.0)
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _minimise_inside(m: Compiled, w: Work, n: FloatArray, aux: FloatArray) -> int:
     """Move to the minimum of -ln L where the yields of all bins are positive; return why not, else _GOOD.
 
@@ -816,7 +817,7 @@ def _minimise_inside(m: Compiled, w: Work, n: FloatArray, aux: FloatArray) -> in
     return _NOT_CONVERGED
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def _multiplier_steps(m: Compiled, w: Work, n: FloatArray, barrier: float) -> float:
     """Fill the steps of the multipliers; return the share of a step that leaves bins without events above 0."""
     rows, pars, layout = w.bins, w.parameters, m.layout
@@ -837,7 +838,7 @@ def _multiplier_steps(m: Compiled, w: Work, n: FloatArray, barrier: float) -> fl
     return share
 
 
-@njit(cache=True, _nrt=False)
+@compiled(_nrt=False)
 def fit_toy(
     m: Compiled, n: FloatArray, aux: FloatArray, mu: float, lowest: float, theta: FloatArray, work: Work
 ) -> tuple[float, float, bool]:
@@ -906,7 +907,7 @@ def fit_toy(
     return work.parameters[_X, last], value, True
 
 
-@njit(cache=True)
+@compiled
 def _fit_all(
     m: Compiled, n: FloatArray, aux: FloatArray, mu: FloatArray, lowest: float
 ) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.int8]]:
@@ -923,7 +924,7 @@ def _fit_all(
     return found, theta, value, reason
 
 
-@njit(cache=True)
+@compiled
 def expected(m: Compiled, mu: FloatArray, theta: FloatArray) -> FloatArray:
     """Return the expected events of each bin.
 
@@ -1028,7 +1029,7 @@ def _poisson(mean: float, size: int, rng: np.random.Generator) -> IntArray:
     return _invert(rng.random(size), cumulative, guide, first)
 
 
-@njit(cache=True)
+@compiled
 def _invert(uniform: FloatArray, cumulative: FloatArray, guide: IntArray, first: int) -> IntArray:
     """Return the least counts whose cumulative probability is above uniform numbers; a guide tells where to look."""
     counts = np.empty(len(uniform), np.int64)

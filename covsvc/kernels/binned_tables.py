@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from covsvc.kernels.asymptotic_binned import ASIMOV, BOUNDED, find_upper
@@ -25,6 +24,7 @@ from covsvc.kernels.binned_toys import (
     statistic,
     statistics,
 )
+from covsvc.kernels.compilation import compiled
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -41,7 +41,7 @@ _REACH = 10.0
 _MOST_NODES = 400
 
 
-@njit(cache=True)
+@compiled
 def _thinned(q: FloatArray) -> FloatArray:
     """Return some of the values of a sample in ascending order, how much of it is above each, and not below it.
 
@@ -71,7 +71,7 @@ def _thinned(q: FloatArray) -> FloatArray:
     return kept[:, :size].copy()
 
 
-@njit(cache=True)
+@compiled
 def _tail(table: FloatArray, start: int, stop: int, q: float, w: float) -> float:
     """Return the p-value of `q` by the values start..stop - 1 of a table; ln p is interpolated between values."""
     tie = TIE * (1.0 + q) if q < math.inf else 0.0
@@ -117,7 +117,7 @@ class _Table(NamedTuple):
     """Signal events at mu = 1."""
 
 
-@njit(cache=True)
+@compiled
 def _ratio(t: _Table, k: int, q: float) -> float:
     """Return p or p / CL_b at a node: of half a toy at most, and below alpha, where there is none for p.
 
@@ -130,7 +130,7 @@ def _ratio(t: _Table, k: int, q: float) -> float:
     return max(p, min(0.5 / t.n_toys, 0.25 * t.alpha * cl_b)) / cl_b
 
 
-@njit(cache=True)
+@compiled
 def _variances(t: _Table, k: int, q: float) -> tuple[float, float]:
     """Return the relative variances of p and of CL_b at a node, at most; 0 where they are the same number."""
     if t.cls and t.s[k] == 0.0:
@@ -141,7 +141,7 @@ def _variances(t: _Table, k: int, q: float) -> tuple[float, float]:
     return of_p, (1.0 - cl_b) / (cl_b * t.n_toys) if cl_b > 0.0 else 0.0
 
 
-@njit(cache=True)
+@compiled
 def _crossing(
     m: Any,
     n: FloatArray,
@@ -180,7 +180,7 @@ def _crossing(
         k -= step
 
 
-@njit(cache=True)
+@compiled
 def _interpolated(t: _Table, accepted: int, rejected: int, q: FloatArray) -> tuple[float, float]:
     """Return where the line through ln p crosses ln alpha between two nodes, and its standard error, at most."""
     first = _ratio(t, accepted, q[accepted])
@@ -197,7 +197,7 @@ def _interpolated(t: _Table, accepted: int, rejected: int, q: FloatArray) -> tup
     return t.s[accepted] + share * width, abs(width) * math.sqrt(variance)
 
 
-@njit(cache=True)
+@compiled
 def _limits(m: Any, counts: FloatArray, auxiliary: FloatArray, t: _Table, ends: FloatArray, reason: IntArray) -> None:
     """Fill lower end, upper end and error of each toy, shape (toy, 3), and why there is no limit."""
     work = new_work(m)

@@ -13,11 +13,11 @@ import struct
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from covsvc.kernels.asymptotic_binned import BOUNDED, explain_upper, find_upper
 from covsvc.kernels.binned import draw, fit_toy, new_work, start_at
+from covsvc.kernels.compilation import compiled
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -38,7 +38,7 @@ class Toys(NamedTuple):
     best: FloatArray
 
 
-@njit(cache=True)
+@compiled
 def best_fits(m: Any, counts: FloatArray, auxiliary: FloatArray, start: FloatArray, lowest: float) -> Any:
     """Return the signal strength of the largest likelihood and -2 ln L there, NaN where there is no fit.
 
@@ -63,7 +63,7 @@ def best_fits(m: Any, counts: FloatArray, auxiliary: FloatArray, start: FloatArr
     return mu_hat, best
 
 
-@njit(cache=True)
+@compiled
 def statistic(
     m: Any,
     n: FloatArray,
@@ -85,7 +85,7 @@ def statistic(
     return max(value - best, 0.0) if ok else math.nan
 
 
-@njit(cache=True)
+@compiled
 def statistics(
     m: Any,
     counts: FloatArray,

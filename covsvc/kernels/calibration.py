@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from covsvc.kernels.compilation import compiled
 from covsvc.kernels.gaps import max_gap_cdf_scalar
 from covsvc.kernels.intervals import largest_of_toy
 from covsvc.kernels.scan import interval_cdf, interval_cdfs
@@ -29,7 +29,7 @@ LOWER_NODES = 32
 """Values of f below 1/3 at which C_k is evaluated."""
 
 
-@njit(cache=True)
+@compiled
 def draw_toys(rng: np.random.Generator, events: int, largest: FloatArray) -> None:
     """Fill each row of `largest`, shape (toy, column), with f_0, f_1, ... of a toy of so many events."""
     position = np.empty(events + 4)
@@ -48,7 +48,7 @@ def draw_toys(rng: np.random.Generator, events: int, largest: FloatArray) -> Non
         largest[toy, inside:] = 1.0
 
 
-@njit(cache=True)
+@compiled
 def _any_above(largest: FloatArray, thresholds: FloatArray, columns: int) -> bool:
     above = 0
     for k in range(columns):
@@ -56,7 +56,7 @@ def _any_above(largest: FloatArray, thresholds: FloatArray, columns: int) -> boo
     return above > 0
 
 
-@njit(cache=True)
+@compiled
 def tally_excesses(
     rng: np.random.Generator,
     events: int,
@@ -140,7 +140,7 @@ def tally_excesses(
                                 products[entry, control, other] += hit[other]
 
 
-@njit(cache=True)
+@compiled
 def _upper_table(mu: float, columns: int, smallest: float, largest: float) -> FloatArray:
     """Return ln(1 - C_k(mu f, mu)) at the nodes of f from 1/3 to 1, shape (node, column).
 
@@ -166,12 +166,12 @@ def _upper_table(mu: float, columns: int, smallest: float, largest: float) -> Fl
     return table
 
 
-@njit(cache=True)
+@compiled
 def _upper_node(node: int) -> float:
     return (1.0 + 2.0 * node / (UPPER_NODES - 1)) / 3.0
 
 
-@njit(cache=True)
+@compiled
 def lower_curves(mu: float, columns: int, smallest: float, largest: float) -> tuple[FloatArray, FloatArray]:
     """Return where C_k(mu f, mu) runs from `smallest` to `largest` below f = 1/3, for each k.
 
@@ -199,7 +199,7 @@ def lower_curves(mu: float, columns: int, smallest: float, largest: float) -> tu
     return ends, logarithms
 
 
-@njit(cache=True)
+@compiled
 def _near(k: int, mu: float, c: float, low: float, high: float) -> float:
     """Return an f between low and high where C_k(mu f, mu) is about c."""
     for _ in range(40):
@@ -215,7 +215,7 @@ def _near(k: int, mu: float, c: float, low: float, high: float) -> float:
     return middle
 
 
-@njit(cache=True)
+@compiled
 def _inverse(low: float, high: float, logarithms: FloatArray, at: float) -> float:
     """Return the f at which ln(1 - C), falling at equal steps of f, is `at`: a cubic of it through four nodes."""
     nodes = len(logarithms)
@@ -237,7 +237,7 @@ def _inverse(low: float, high: float, logarithms: FloatArray, at: float) -> floa
     return f
 
 
-@njit(cache=True)
+@compiled
 def thresholds_of(
     mu: float,
     values: FloatArray,
@@ -290,7 +290,7 @@ def thresholds_of(
     return found
 
 
-@njit(cache=True)
+@compiled
 def known_excesses(mu: float, columns: IntArray, thresholds: FloatArray) -> FloatArray:
     """Return 1 - C_k(mu f, mu) for the threshold f of some columns k."""
     known = np.zeros(len(columns))

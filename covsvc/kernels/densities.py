@@ -7,9 +7,10 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import special
+
+from covsvc.kernels.compilation import compiled
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -131,7 +132,7 @@ def draw_slope(size: int, slope: Slope, box: Box, rng: np.random.Generator) -> t
     return m, E
 
 
-@njit(cache=True)
+@compiled
 def peak_density(m: FloatArray, E: FloatArray, peak: Peak) -> FloatArray:
     """Return the density of `peak`, with an integral of 1 over the whole plane.
 
@@ -170,7 +171,7 @@ def peak_inside(peak: Peak, box: Box) -> float:
     return float(peak.A * core + peak.B * tail)
 
 
-@njit(cache=True)
+@compiled
 def slope_density(E: FloatArray, slope: Slope, box: Box) -> FloatArray:
     """Return the density of `slope` in a box."""
     return (slope.at_low + slope.slope * (E - box.E1)) / (box.m2 - box.m1)
@@ -187,7 +188,7 @@ def slope_of(a0: float, a1: float, at: float, box: Box) -> Slope:
     return Slope((a0 + a1 * (box.E1 - at)) / total, a1 / total)
 
 
-@njit(cache=True)
+@compiled
 def count_plane(
     n: IntArray, m: FloatArray, E: FloatArray, box: Box, inner_m1: float, inner_m2: float
 ) -> tuple[IntArray, IntArray]:
@@ -226,7 +227,7 @@ def _room(expected: float) -> int:
     return int(expected + 6.0 * math.sqrt(expected)) + 16
 
 
-@njit(cache=True)
+@compiled
 def _draw_line(
     s: float,
     b: float,
@@ -266,7 +267,7 @@ def _draw_line(
     return drawn
 
 
-@njit(cache=True)
+@compiled
 def _merge(x: FloatArray, sorted_ones: int, others: FloatArray) -> None:
     """Put `others` among the first ones of `x`, which ascend, so that all ascend."""
     if len(others) > 64:
@@ -288,7 +289,7 @@ def _merge(x: FloatArray, sorted_ones: int, others: FloatArray) -> None:
             right -= 1
 
 
-@njit(cache=True)
+@compiled
 def _fill_signal(line: Line, x: FloatArray, rng: np.random.Generator) -> None:
     for i in range(len(x)):
         x[i] = line.mean + line.width * rng.standard_normal()
@@ -296,7 +297,7 @@ def _fill_signal(line: Line, x: FloatArray, rng: np.random.Generator) -> None:
             x[i] = line.mean + line.width * rng.standard_normal()
 
 
-@njit(cache=True)
+@compiled
 def _gaussian(x: FloatArray, mean: float, width: float, highest: float) -> FloatArray:
     density = np.empty(len(x))
     for i in range(len(x)):
@@ -305,7 +306,7 @@ def _gaussian(x: FloatArray, mean: float, width: float, highest: float) -> Float
     return density
 
 
-@njit(cache=True)
+@compiled
 def _line_cdf(x: FloatArray, line: Line, inside: float) -> FloatArray:
     scale = 1.0 / (math.sqrt(2.0) * line.width)
     below = 0.5 * math.erfc((line.half_width + line.mean) * scale)
@@ -319,7 +320,7 @@ def _line_cdf(x: FloatArray, line: Line, inside: float) -> FloatArray:
     return u
 
 
-@njit(cache=True)
+@compiled
 def _draw_plane(
     n_signal: IntArray,
     n: IntArray,
@@ -338,7 +339,7 @@ def _draw_plane(
         event = end
 
 
-@njit(cache=True)
+@compiled
 def _fill_peak(peak: Peak, box: Box, m: FloatArray, E: FloatArray, rng: np.random.Generator) -> None:
     m0, E0, sigma_m, sigma_E, rho, A, _, alpha, beta = peak
     narrow = math.sqrt(1.0 - rho * rho)
@@ -351,7 +352,7 @@ def _fill_peak(peak: Peak, box: Box, m: FloatArray, E: FloatArray, rng: np.rando
             inside = box.m1 < m[i] < box.m2 and box.E1 < E[i] < box.E2
 
 
-@njit(cache=True)
+@compiled
 def _fill_slope(slope: Slope, box: Box, m: FloatArray, E: FloatArray, rng: np.random.Generator) -> None:
     for i in range(len(m)):
         m[i] = box.m1 + (box.m2 - box.m1) * rng.random()
@@ -361,7 +362,7 @@ def _fill_slope(slope: Slope, box: Box, m: FloatArray, E: FloatArray, rng: np.ra
         E[i] = min(box.E1 + 2.0 * below / (slope.at_low + root), box.E2)
 
 
-@njit(cache=True)
+@compiled
 def table_quantiles(nodes: FloatArray, values: FloatArray, p: FloatArray) -> FloatArray:
     """Return the positions below which the parts `p` of a density lie that is linear between its nodes.
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from covsvc.kernels.compilation import compiled
 from covsvc.kernels.poisson import pmf
 
 FloatArray = NDArray[np.float64]
@@ -125,7 +125,7 @@ def _each(kernel: Callable[[FloatArray, FloatArray], FloatArray], one: ArrayLike
     return np.asarray(kernel(flat[0], flat[1])).reshape(pairs[0].shape)
 
 
-@njit(cache=True)
+@compiled
 def widest_gaps(n: IntArray, u: FloatArray, v: FloatArray, s: FloatArray, b: float) -> tuple[IntArray, FloatArray]:
     """Return which event each toy's largest s du + b dv follows, -1 for the lower end of the range, and its size.
 
@@ -151,7 +151,7 @@ def widest_gaps(n: IntArray, u: FloatArray, v: FloatArray, s: FloatArray, b: flo
     return left, size
 
 
-@njit(cache=True)
+@compiled
 def max_gap_cdf_scalar(x: float, mu: float) -> float:
     """Return C_0(x, mu), see `max_gap_cdf`."""
     if x <= 0.0:
@@ -161,7 +161,7 @@ def max_gap_cdf_scalar(x: float, mu: float) -> float:
     return 1.0 - _tail(x, mu)[0]
 
 
-@njit(cache=True)
+@compiled
 def _max_gap_cdf(x: FloatArray, mu: FloatArray) -> FloatArray:
     found = np.empty(x.size)
     for i in range(x.size):
@@ -169,7 +169,7 @@ def _max_gap_cdf(x: FloatArray, mu: FloatArray) -> FloatArray:
     return found
 
 
-@njit(cache=True)
+@compiled
 def _other_root(x: float) -> float:
     """Return d, the root other than 0 of d - x (1 - e^-d), which is convex; 0 at x = 1, where the two meet."""
     if x >= 1.0:
@@ -188,7 +188,7 @@ def _other_root(x: float) -> float:
     return d
 
 
-@njit(cache=True)
+@compiled
 def _tail(x: float, mu: float) -> tuple[float, float, float]:
     """Return 1 - C_0(x, mu) for 0 < x <= mu and its derivatives by x and by mu.
 
@@ -241,7 +241,7 @@ def _tail(x: float, mu: float) -> tuple[float, float, float]:
     return -math.expm1(log), -cdf * by_x, cdf * z
 
 
-@njit(cache=True)
+@compiled
 def _crossing(alpha: float, mu: float, ratio: float) -> float:
     """Return the x with C_0(x, mu) = 1 - alpha; at this mu, or where ratio > 0, at mu = ratio x.
 
@@ -280,7 +280,7 @@ def _crossing(alpha: float, mu: float, ratio: float) -> float:
     return x
 
 
-@njit(cache=True)
+@compiled
 def _quantile(alpha: FloatArray, mu: FloatArray) -> FloatArray:
     found = np.empty(mu.size)
     for i in range(mu.size):
@@ -291,7 +291,7 @@ def _quantile(alpha: FloatArray, mu: FloatArray) -> FloatArray:
     return found
 
 
-@njit(cache=True)
+@compiled
 def _crossings(alpha: float, ratio: FloatArray) -> FloatArray:
     found = np.empty(ratio.shape)
     for i in range(ratio.shape[0]):
@@ -311,7 +311,7 @@ def _polynomials(alpha: float) -> FloatArray:
     return np.ascontiguousarray(x @ np.linalg.inv(np.vander(t, increasing=True)).T)
 
 
-@njit(cache=True)
+@compiled
 def _limits(ratio: FloatArray, bits: IntArray, polynomials: FloatArray, alpha: float) -> FloatArray:
     """Return mu = K x(K); `bits` are those of K, whose leading ones are the number of the cell."""
     below = 52 - _CELL_BITS
@@ -335,7 +335,7 @@ def _limits(ratio: FloatArray, bits: IntArray, polynomials: FloatArray, alpha: f
     return found
 
 
-@njit(cache=True)
+@compiled
 def _widest(u: FloatArray, v: FloatArray, s: float, b: float) -> tuple[int, float, float]:
     """Return the gap with the largest s du + b dv, numbered from 0, with its du and dv; the first of equals."""
     best = -1.0
@@ -359,7 +359,7 @@ def _widest(u: FloatArray, v: FloatArray, s: float, b: float) -> tuple[int, floa
     return gap, best_du, best_dv
 
 
-@njit(cache=True)
+@compiled
 def _limit_over_background(u: FloatArray, v: FloatArray, b: float, alpha: float) -> float:
     # from where the widest gap in u, even without the background in it, excludes all
     _, widest, _ = _widest(u, v, 1.0, 0.0)
@@ -386,7 +386,7 @@ def _limit_over_background(u: FloatArray, v: FloatArray, b: float, alpha: float)
     return s
 
 
-@njit(cache=True)
+@compiled
 def _boundary(alpha: float, x: float, mu: float) -> tuple[float, float]:
     """Return the x_0, mu_0 with C_0(x_0, mu_0) = 1 - alpha on the ray from the origin through x, mu."""
     ratio = max(mu / x, 1.0)
@@ -394,7 +394,7 @@ def _boundary(alpha: float, x: float, mu: float) -> tuple[float, float]:
     return x_0, ratio * x_0
 
 
-@njit(cache=True)
+@compiled
 def _limits_over_background(n: IntArray, u: FloatArray, v: FloatArray, b: float, alpha: float) -> FloatArray:
     found = np.empty(n.size)
     start = 0
@@ -404,7 +404,7 @@ def _limits_over_background(n: IntArray, u: FloatArray, v: FloatArray, b: float,
     return found
 
 
-@njit(cache=True)
+@compiled
 def _max_gap_cdf_given(x: FloatArray, n: FloatArray) -> FloatArray:
     found = np.empty(x.size)
     for i in range(x.size):
@@ -412,7 +412,7 @@ def _max_gap_cdf_given(x: FloatArray, n: FloatArray) -> FloatArray:
     return found
 
 
-@njit(cache=True)
+@compiled
 def _cdf_given(x: float, n: float) -> float:
     if x * (n + 1.0) <= 1.0:
         return 0.0
@@ -438,7 +438,7 @@ def _cdf_given(x: float, n: float) -> float:
     return min(max(1.0 - tail, 0.0), 1.0)
 
 
-@njit(cache=True)
+@compiled
 def _cdf_given_by_inversion(x: float, n: float) -> float:
     """Return Eq. A4 where its terms cancel, from the density at 1/x of the sum of n + 1 numbers in [0, 1].
 

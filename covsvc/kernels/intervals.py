@@ -12,8 +12,9 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from covsvc.kernels.compilation import compiled
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -223,7 +224,7 @@ def largest_intervals(n: IntArray, u: FloatArray) -> FloatArray:
     return np.asarray(_largest_intervals(n, np.ascontiguousarray(u)))
 
 
-@njit(cache=True)
+@compiled
 def _largest_gaps(n: IntArray, u: FloatArray) -> FloatArray:
     gaps = np.empty(n.size)
     start = 0
@@ -238,7 +239,7 @@ def _largest_gaps(n: IntArray, u: FloatArray) -> FloatArray:
     return gaps
 
 
-@njit(cache=True)
+@compiled
 def largest_of_toy(p: FloatArray, events: int, f: FloatArray) -> None:
     """Fill f with f_0, f_1, ... of one toy: p holds its events, 1, and then three times -1."""
     for k in range(f.size):
@@ -259,7 +260,7 @@ def largest_of_toy(p: FloatArray, events: int, f: FloatArray) -> None:
             f[k] = d0 if d0 > f[k] else f[k]
 
 
-@njit(cache=True)
+@compiled
 def _largest_intervals(n: IntArray, u: FloatArray) -> FloatArray:
     largest = np.empty(u.size)
     p = np.empty((n.max() if n.size else 0) + 4)
@@ -281,7 +282,7 @@ def _largest_intervals(n: IntArray, u: FloatArray) -> FloatArray:
     return largest
 
 
-@njit(cache=True)
+@compiled
 def _excludes(f: FloatArray, start: int, columns: int, g: FloatArray, node: int) -> bool:
     """Tell whether f_k > g_k at a node for some k."""
     # to count all of them, by indices that cannot be negative, makes vector instructions
@@ -293,7 +294,7 @@ def _excludes(f: FloatArray, start: int, columns: int, g: FloatArray, node: int)
     return count > 0
 
 
-@njit(cache=True)
+@compiled
 def _last_allowed(
     f: FloatArray, start: int, columns: int, envelope: FloatArray, guide: GuideArray, ceiling: int
 ) -> int:
@@ -323,7 +324,7 @@ def _last_allowed(
     return low
 
 
-@njit(cache=True)
+@compiled
 def _last_in_cell(
     f: FloatArray, start: int, columns: int, mu: FloatArray, g: FloatArray, node: int, falls: bool
 ) -> tuple[float, int]:
@@ -350,7 +351,7 @@ def _last_in_cell(
     return (upper if upper >= lower else -1.0), column
 
 
-@njit(cache=True)
+@compiled
 def _crossings(
     n: IntArray,
     largest: FloatArray,
@@ -403,7 +404,7 @@ _ROUNDING = 16.0 * np.finfo(np.float64).eps
 """Part of mu by which an interval over a known background must exceed the boundary: rounding never excludes."""
 
 
-@njit(cache=True)
+@compiled
 def _fill(p: FloatArray, u: FloatArray, v: FloatArray, share: float) -> None:
     """Fill p with the cumulative spectrum of signal and a `share` of background at 0, the events and 1."""
     p[0] = 0.0
@@ -412,7 +413,7 @@ def _fill(p: FloatArray, u: FloatArray, v: FloatArray, share: float) -> None:
     p[u.size + 1] = 1.0
 
 
-@njit(cache=True)
+@compiled
 def _excluding_throughout(p: FloatArray, q: FloatArray, g: FloatArray, columns: int, first: int) -> int:
     """Return a column of which one interval exceeds g with the coordinates p and with q; -1 if there is none."""
     for i in range(p.size - first - 1):
@@ -429,7 +430,7 @@ def _excluding_throughout(p: FloatArray, q: FloatArray, g: FloatArray, columns: 
     return -1
 
 
-@njit(cache=True)
+@compiled
 def _allowed_throughout(p: FloatArray, q: FloatArray, g: FloatArray, columns: int, first: int) -> bool:
     """Tell whether no interval exceeds g with the coordinates p nor with q."""
     count = 0
@@ -443,7 +444,7 @@ def _allowed_throughout(p: FloatArray, q: FloatArray, g: FloatArray, columns: in
     return True
 
 
-@njit(cache=True)
+@compiled
 def _last_in_cell_over(
     p: FloatArray,
     w: FloatArray,
@@ -483,7 +484,7 @@ def _last_in_cell_over(
         x = lower
 
 
-@njit(cache=True)
+@compiled
 def _first_in_cell_over(
     p: FloatArray,
     w: FloatArray,
@@ -518,7 +519,7 @@ def _first_in_cell_over(
     return lowest, column
 
 
-@njit(cache=True)
+@compiled
 def _last_crossings_over(
     n: IntArray,
     u: FloatArray,
@@ -593,7 +594,7 @@ def _last_crossings_over(
     return signal, inside
 
 
-@njit(cache=True)
+@compiled
 def _first_crossings_over(
     n: IntArray,
     u: FloatArray,
@@ -660,7 +661,7 @@ def _first_crossings_over(
     return signal, inside
 
 
-@njit(cache=True)
+@compiled
 def _deciding_intervals(n: IntArray, u: FloatArray, inside: IntArray) -> tuple[IntArray, IntArray]:
     left = np.full(n.size, -1)
     right = np.full(n.size, -1)

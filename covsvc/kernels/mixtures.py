@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import signal
 
+from covsvc.kernels.compilation import compiled
 from covsvc.kernels.poisson import deviance, mean_upper, pmf, pmf_run, stirling_error, support
 
 FloatArray = NDArray[np.float64]
@@ -21,7 +21,7 @@ IntArray = NDArray[np.int64]
 _DIRECT = 2**22  # so many products are added up one by one; beyond, a Fourier transform is faster
 
 
-@njit(cache=True)
+@compiled
 def _expected(share: FloatArray, first: int, nu: float, negligible: float) -> tuple[float, float]:
     """Return E[share(N)] and how fast it falls with nu, N ~ Pois(nu).
 
@@ -55,7 +55,7 @@ def _expected(share: FloatArray, first: int, nu: float, negligible: float) -> tu
     return total, fall
 
 
-@njit(cache=True)
+@compiled
 def mean_at_share(share: FloatArray, first: int, alpha: float, left: float, right: float) -> float:
     """Return the nu in [left, right] at which E[share(N)] = alpha, N ~ Pois(nu) (Newton in the logarithm, bracketed).
 
@@ -88,7 +88,7 @@ def mean_at_share(share: FloatArray, first: int, alpha: float, left: float, righ
     return nu
 
 
-@njit(cache=True)
+@compiled
 def _exponential_without_line(u: float) -> float:
     """Return exp(u) - 1 - u without cancellation."""
     if abs(u) > 0.5:
@@ -99,14 +99,14 @@ def _exponential_without_line(u: float) -> float:
     return 0.5 * u * u * total
 
 
-@njit(cache=True)
+@compiled
 def _gaussian_peak(a: float, t: float) -> float:
     """Return the x > 0 at which x^a exp(-(x-t)^2/2) is largest."""
     root = math.sqrt(t * t + 4.0 * a)
     return 0.5 * (t + root) if t > 0.0 else 2.0 * a / (root - t)
 
 
-@njit(cache=True)
+@compiled
 def _gaussian_moments(a: float, x: float) -> tuple[float, float]:
     """Return the integral over u of f, the integrand at its peak set to 1, and the mean of exp(u) under f.
 
@@ -128,7 +128,7 @@ def _gaussian_moments(a: float, x: float) -> tuple[float, float]:
     return total * h, mean / total
 
 
-@njit(cache=True)
+@compiled
 def growth_of(lo: int, hi: int, b: float, width: float, gaussian: bool) -> FloatArray:
     """Return w_{j+1} / w_j for j = lo..hi-1.
 
@@ -163,7 +163,7 @@ def growth_of(lo: int, hi: int, b: float, width: float, gaussian: bool) -> Float
     return growth
 
 
-@njit(cache=True)
+@compiled
 def _run(lo: int, hi: int, anchor: int, start: float, growth: FloatArray) -> FloatArray:
     """Return w_lo..w_hi with w_anchor = start."""
     weights = np.empty(hi - lo + 1)
@@ -176,7 +176,7 @@ def _run(lo: int, hi: int, anchor: int, start: float, growth: FloatArray) -> Flo
     return weights
 
 
-@njit(cache=True)
+@compiled
 def _weights(n: int, b: float, width: float, gaussian: bool, negligible: float) -> tuple[int, FloatArray]:
     """Return the first j and the relative w_j of all j <= n that are not negligible against the largest of them."""
     anchor = n if b >= n else int(b)
@@ -192,7 +192,7 @@ def _weights(n: int, b: float, width: float, gaussian: bool, negligible: float) 
         reach = min(2.0 * reach, n + 1.0)
 
 
-@njit(cache=True)
+@compiled
 def _flat_upper(
     n: IntArray, b: FloatArray, width: FloatArray, gaussian: bool, alpha: float, highest: FloatArray
 ) -> FloatArray:
@@ -240,7 +240,7 @@ def flat_upper(n: IntArray, b: FloatArray, width: FloatArray, gaussian: bool, cl
     return np.asarray(_flat_upper(n, b, width, gaussian, alpha, mean_upper(n, alpha)))
 
 
-@njit(cache=True)
+@compiled
 def _probability(j: int, b: float, width: float, gaussian: bool) -> float:
     """Return w_j."""
     if gaussian:

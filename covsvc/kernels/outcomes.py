@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from covsvc.kernels.compilation import compiled
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -13,7 +14,7 @@ OK, EMPTY, UNBOUNDED, FAILED = 0, 1, 2, 3
 """The status of a limit, as the contracts number them."""
 
 
-@njit(cache=True)
+@compiled
 def sum_outcomes(
     chances: FloatArray,
     others: FloatArray,
@@ -90,7 +91,7 @@ def sum_outcomes(
     return learnt
 
 
-@njit(cache=True)
+@compiled
 def quantiles(
     chances: FloatArray, others: FloatArray, upper: FloatArray, order: IntArray, first: int, levels: FloatArray
 ) -> FloatArray:
@@ -119,7 +120,7 @@ def quantiles(
     return found
 
 
-@njit(cache=True)
+@compiled
 def sawtooth(
     first: IntArray,
     offset: IntArray,

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
+
+from covsvc.kernels.compilation import compiled
 
 FloatArray = NDArray[np.float64]
 
@@ -94,7 +95,7 @@ def _exponential_integral_upper(b: float, alpha: float) -> float:
     return math.exp(y) - b
 
 
-@njit(cache=True)
+@compiled
 def _tail_fraction(a: float, x: float) -> float:
     """Return Gamma(a, x) exp(x) x^-a for x > a (Legendre's continued fraction, by Lentz)."""
     term = x + 1.0 - a
@@ -113,7 +114,7 @@ def _tail_fraction(a: float, x: float) -> float:
     return h
 
 
-@njit(cache=True)
+@compiled
 def _far_tail_upper(a: FloatArray, b: FloatArray, log_alpha: float) -> FloatArray:
     """Solve ln Gamma(a, s + b) - ln Gamma(a, b) = log_alpha far in the tail, where both underflow."""
     s = np.empty(a.size)
@@ -131,7 +132,7 @@ def _far_tail_upper(a: FloatArray, b: FloatArray, log_alpha: float) -> FloatArra
     return s
 
 
-@njit(cache=True)
+@compiled
 def deviance(x: float, nu: float) -> float:
     """Return x ln(x/nu) + nu - x without cancellation; half the deviance of x events from nu."""
     if x == 0.0:
@@ -154,7 +155,7 @@ def deviance(x: float, nu: float) -> float:
     return total
 
 
-@njit(cache=True)
+@compiled
 def stirling_error(x: float) -> float:
     """Return ln Gamma(x+1) - (x + 1/2) ln x + x - ln(2 pi)/2 for x > 0."""
     if x < 16.0:
@@ -163,7 +164,7 @@ def stirling_error(x: float) -> float:
     return (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - y / 1188) * y) * y) * y) / x
 
 
-@njit(cache=True)
+@compiled
 def pmf(k: int, nu: float) -> float:
     """Return the Poisson probability of k events, 0^0 = 1, to a few units in the last place.
 
@@ -184,7 +185,7 @@ def pmf(k: int, nu: float) -> float:
     return math.exp(-stirling_error(x) - deviance(x, nu)) / math.sqrt(2.0 * math.pi * x)
 
 
-@njit(cache=True)
+@compiled
 def outside(lo: int, hi: int, nu: float) -> float:
     """Return the probability that N lies outside lo..hi; 1 if the run is empty."""
     if hi < lo:
@@ -208,7 +209,7 @@ def outside(lo: int, hi: int, nu: float) -> float:
     return min(total, 1.0)
 
 
-@njit(cache=True)
+@compiled
 def support(nu: float, tail: float) -> tuple[int, int]:
     """Return the run lo..hi of counts, beyond each end of which less than `tail` of the probability lies."""
     mode = int(nu)
@@ -232,7 +233,7 @@ def support(nu: float, tail: float) -> tuple[int, int]:
     return lo, hi
 
 
-@njit(cache=True)
+@compiled
 def pmf_run(lo: int, hi: int, nu: float) -> FloatArray:
     """Return the probabilities of lo..hi events."""
     probability = np.empty(hi - lo + 1)
@@ -245,14 +246,14 @@ def pmf_run(lo: int, hi: int, nu: float) -> FloatArray:
     return probability
 
 
-@njit(cache=True)
+@compiled
 def poisson_run(nu: float) -> tuple[int, FloatArray]:
     """Return the smallest count that matters, and the probabilities from there on; `TAIL` is left out at each end."""
     lo, hi = support(nu, TAIL)
     return lo, pmf_run(lo, hi, nu)
 
 
-@njit(cache=True)
+@compiled
 def poisson_runs(nu: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
     """Return `poisson_run` of several expectations.
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from covsvc.kernels.compilation import compiled
 
 FloatArray = NDArray[np.float64]
 
 _UNBOUNDED, _BOUNDED, _ASIMOV = 0, 1, 2  # shat of any sign; shat >= 0; shat = 0
 
 
-@njit(cache=True)
+@compiled
 def _sum(x: float, y: float) -> tuple[float, float]:
     """Return x + y and its rounding error (Knuth)."""
     total = x + y
@@ -25,7 +26,7 @@ def _sum(x: float, y: float) -> tuple[float, float]:
     return total, (x - (total - part)) + (y - part)
 
 
-@njit(cache=True)
+@compiled
 def _rest(x: float, y: float, quotient: float) -> float:
     """Return x / y - quotient, the rounding error of the quotient (Dekker's product)."""
     split = 134217729.0 * quotient
@@ -39,7 +40,7 @@ def _rest(x: float, y: float, quotient: float) -> float:
     return ((x - product) - error) / y
 
 
-@njit(cache=True)
+@compiled
 def _distance(n: float, b: float, s: float) -> float:
     """Return n - b - s, right in all digits also where the three nearly cancel."""
     above, first = _sum(float(n), -b)
@@ -47,7 +48,7 @@ def _distance(n: float, b: float, s: float) -> float:
     return total + (first + second)
 
 
-@njit(cache=True)
+@compiled
 def _distance_on_off(n_on: float, n_off: float, tau: float, s: float) -> float:
     """Return shat - s, shat = n_on - n_off / tau, right in all digits also where these nearly cancel."""
     b = n_off / tau
@@ -56,7 +57,7 @@ def _distance_on_off(n_on: float, n_off: float, tau: float, s: float) -> float:
     return total + (first + second - _rest(float(n_off), tau, b))
 
 
-@njit(cache=True)
+@compiled
 def _deviance(x: float, nu: float, difference: float) -> float:
     """Return x ln(x/nu) + nu - x, where difference = x - nu is known better than x and nu tell."""
     if x == 0.0:
@@ -78,7 +79,7 @@ def _deviance(x: float, nu: float, difference: float) -> float:
         j += 2.0
 
 
-@njit(cache=True)
+@compiled
 def profiled_background(n_on: float, n_off: float, tau: float, s: float) -> float:
     """Return the background on source of the largest likelihood at the signal `s`.
 
@@ -105,7 +106,7 @@ def profiled_background(n_on: float, n_off: float, tau: float, s: float) -> floa
     return 2.0 * least * s / (root - left)
 
 
-@njit(cache=True)
+@compiled
 def q_count(n: float, b: float, s: float, tilde: bool) -> float:
     """Return the one-sided statistic of the signal `s` for one count with known background.
 
@@ -137,7 +138,7 @@ def q_count(n: float, b: float, s: float, tilde: bool) -> float:
     return 2.0 * _deviance(float(n), b + s, distance)
 
 
-@njit(cache=True)
+@compiled
 def q_on_off(n_on: float, n_off: float, tau: float, s: float, tilde: bool) -> float:
     """Return the one-sided statistic of the signal `s` for counts on and off source, the background profiled.
 
@@ -179,7 +180,7 @@ def q_on_off(n_on: float, n_off: float, tau: float, s: float, tilde: bool) -> fl
     return 2.0 * (_deviance(float(n_on), s + b, share * (s + b)) + _deviance(float(n_off), tau * b, -share * b))
 
 
-@njit(cache=True)
+@compiled
 def statistics_on_off(n_on: FloatArray, n_off: FloatArray, tau: float, s: float, tilde: bool) -> FloatArray:
     """Return the one-sided statistic of the signal `s` for each pair of counts.
 
@@ -196,7 +197,7 @@ def statistics_on_off(n_on: FloatArray, n_off: FloatArray, tau: float, s: float,
     return q
 
 
-@njit(cache=True)
+@compiled
 def _mills(x: float) -> float:
     """Return the survival function of the normal distribution over its density at x >= 0."""
     if x < 10.0:
@@ -211,7 +212,7 @@ def _mills(x: float) -> float:
     return total / x
 
 
-@njit(cache=True)
+@compiled
 def tail_ratio(x: float, step: float) -> tuple[float, float, float]:
     """Return the logarithm of the ratio of two tails of the normal distribution, and the two hazards.
 
@@ -239,19 +240,19 @@ def tail_ratio(x: float, step: float) -> tuple[float, float, float]:
     return math.log(mills * scale / tail) - 0.5 * y * y, scale * math.exp(-0.5 * x * x) / tail, 1.0 / mills
 
 
-@njit(cache=True)
+@compiled
 def _signal(n: float, off: float, tau: float) -> float:
     """Return shat; tau = +inf stands for a known background, here and below, and `off` is that background."""
     return n - off if tau == math.inf else _distance_on_off(n, off, tau, 0.0)
 
 
-@njit(cache=True)
+@compiled
 def _background(n: float, off: float, tau: float) -> float:
     """Return the background of the Asimov set, that of the largest likelihood at s = 0."""
     return off if tau == math.inf else (n + off) / (1.0 + tau)
 
 
-@njit(cache=True)
+@compiled
 def _observed(n: float, off: float, tau: float, s: float, tilde: bool) -> tuple[float, float]:
     """Return the statistic of the signal `s` and its slope there."""
     if tau == math.inf:
@@ -261,7 +262,7 @@ def _observed(n: float, off: float, tau: float, s: float, tilde: bool) -> tuple[
     return q_on_off(n, off, tau, s, tilde), slope
 
 
-@njit(cache=True)
+@compiled
 def _asimov(b: float, tau: float, s: float) -> tuple[float, float]:
     """Return the statistic of the signal `s`, and its slope there, for just the background `b`."""
     if tau == math.inf:
@@ -272,7 +273,7 @@ def _asimov(b: float, tau: float, s: float) -> tuple[float, float]:
     return 2.0 * (on + tau * _deviance(b, fit, share * fit / tau)), 2.0 * share
 
 
-@njit(cache=True)
+@compiled
 def _next(newton: float, left: float, right: float, trial: int) -> float:
     """Return the next point of a search: Newton's, kept in the bracket and from going round in circles."""
     if left <= newton <= right and (trial < 8 or trial % 2 == 0):
@@ -280,7 +281,7 @@ def _next(newton: float, left: float, right: float, trial: int) -> float:
     return 0.5 * (left + right) if right < math.inf else 2.0 * left
 
 
-@njit(cache=True)
+@compiled
 def _settled(newton: float, s: float, left: float, right: float, bottom: float) -> bool:
     """Tell whether the next point is the root: its distance from `bottom` has all its digits, or as many as it can."""
     if right < math.inf and right - left <= 4e-16 * right:
@@ -289,7 +290,7 @@ def _settled(newton: float, s: float, left: float, right: float, bottom: float) 
     return left <= newton <= right and abs(newton - s) <= max(1e-9 * (newton - bottom), 4e-16 * newton)
 
 
-@njit(cache=True)
+@compiled
 def _level(n: float, off: float, tau: float, kind: int, z: float) -> float:
     """Return the largest s >= 0 whose statistic is z^2, -1 where it exceeds that at s = 0 already.
 
@@ -332,7 +333,7 @@ def _level(n: float, off: float, tau: float, kind: int, z: float) -> float:
     return math.nan
 
 
-@njit(cache=True)
+@compiled
 def likelihood_upper(n: FloatArray, off: FloatArray, tau: float, z: float, bounded: bool) -> FloatArray:
     """Return the largest signal whose likelihood ratio is z^2.
 
@@ -360,7 +361,7 @@ def likelihood_upper(n: FloatArray, off: FloatArray, tau: float, z: float, bound
     return upper
 
 
-@njit(cache=True)
+@compiled
 def asimov_upper(n: FloatArray, off: FloatArray, tau: float, z: float) -> FloatArray:
     """Return the signal at which q_mu of the Asimov set without signal is z^2; arguments as `likelihood_upper`'s.
 
@@ -373,7 +374,7 @@ def asimov_upper(n: FloatArray, off: FloatArray, tau: float, z: float) -> FloatA
     return upper
 
 
-@njit(cache=True)
+@compiled
 def _tails(n: float, off: float, tau: float, s: float, tilde: bool) -> tuple[float, float, float, float]:
     """Return x and a, s+b having the tail 1 - Phi(x + a) and b the tail 1 - Phi(x), and the slopes of x and x + a."""
     q, slope = _observed(n, off, tau, s, tilde)
@@ -388,7 +389,7 @@ def _tails(n: float, off: float, tau: float, s: float, tilde: bool) -> tuple[flo
     return root - a, a, y_rise - rise, y_rise
 
 
-@njit(cache=True)
+@compiled
 def _cls_guess(n: float, off: float, tau: float, shat: float, log_alpha: float) -> float:
     """Return about the signal whose CLs is alpha, as if shat had a normal distribution."""
     width = math.sqrt(n + off / tau / tau if shat > 0.0 else _background(n, off, tau) * (1.0 + 1.0 / tau))
@@ -404,7 +405,7 @@ def _cls_guess(n: float, off: float, tau: float, shat: float, log_alpha: float) 
     return shat + width * y + y * y / 3.0
 
 
-@njit(cache=True)
+@compiled
 def _cls_root(n: float, off: float, tau: float, log_alpha: float, tilde: bool) -> float:
     """Return the signal whose CLs is alpha: there is one, for CLs falls with s wherever the statistic rises."""
     shat = _signal(n, off, tau)
@@ -434,7 +435,7 @@ def _cls_root(n: float, off: float, tau: float, log_alpha: float, tilde: bool) -
     return math.nan
 
 
-@njit(cache=True)
+@compiled
 def _tilde_bracket(n: float, off: float, tau: float, z: float) -> tuple[float, float]:
     """Return signals between which y, 1 - Phi(y) the p-value of q_mu_tilde, passes z for the last time; shat < 0.
 
@@ -463,7 +464,7 @@ def _tilde_bracket(n: float, off: float, tau: float, z: float) -> tuple[float, f
     return (0.0, right) if at_zero < z else (-1.0, -1.0)
 
 
-@njit(cache=True)
+@compiled
 def _tilde_root(n: float, off: float, tau: float, z: float) -> float:
     """Return the largest signal whose p-value of q_mu_tilde is 1 - Phi(z), -1 where there is none; shat < 0."""
     left, right = _tilde_bracket(n, off, tau, z) if z > 0.0 else (-1.0, -1.0)
@@ -483,7 +484,7 @@ def _tilde_root(n: float, off: float, tau: float, z: float) -> float:
     return s  # y(0+) = z: halved to nothing
 
 
-@njit(cache=True)
+@compiled
 def asymptotic_upper(
     n: FloatArray, off: FloatArray, tau: float, alpha: float, z: float, tilde: bool, cls: bool
 ) -> FloatArray:

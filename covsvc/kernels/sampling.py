@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from covsvc.kernels.compilation import compiled
 from covsvc.kernels.poisson import deviance, pmf
 from covsvc.kernels.profile import profiled_background, q_count, q_on_off
 
@@ -42,7 +42,7 @@ _PRECISION = 1e-10
 """Of ln p at the limit."""
 
 
-@njit(cache=True)
+@compiled
 def _mid_sum(n: int, nu: float) -> float:
     """Return [P(N < n) + P(N <= n)] / P(N = n) for nu >= n > 0."""
     total = 1.0
@@ -55,7 +55,7 @@ def _mid_sum(n: int, nu: float) -> float:
     return total
 
 
-@njit(cache=True)
+@compiled
 def _mid_above(n: int, nu: float) -> float:
     """Return P(N > n) + P(N = n) / 2 for nu <= n."""
     total = 1.0
@@ -68,7 +68,7 @@ def _mid_above(n: int, nu: float) -> float:
     return 0.5 * pmf(n, nu) * total
 
 
-@njit(cache=True)
+@compiled
 def _mid_upper_one(n: int, b: float, alpha: float, cls: bool) -> float:
     """Return the s with ln p_{s+b} = ln alpha [+ ln CL_b]; it is concave in s, so Newton's steps need no bracket."""
     log_alpha = math.log(alpha)
@@ -100,7 +100,7 @@ def _mid_upper_one(n: int, b: float, alpha: float, cls: bool) -> float:
     return nu - b
 
 
-@njit(cache=True)
+@compiled
 def mid_upper(n: IntArray, b: FloatArray, alpha: float, cls: bool) -> FloatArray:
     """Return the signals at which the mid-p-value of a count with known background has fallen to alpha.
 
@@ -128,7 +128,7 @@ def mid_upper(n: IntArray, b: FloatArray, alpha: float, cls: bool) -> FloatArray
     return s
 
 
-@njit(cache=True)
+@compiled
 def _up_to(k: int, nu: float) -> tuple[float, float]:
     """Return P(N = k) and P(N <= k), whatever their size."""
     if k < 0:
@@ -145,7 +145,7 @@ def _up_to(k: int, nu: float) -> tuple[float, float]:
     return last, min(total, 1.0)
 
 
-@njit(cache=True)
+@compiled
 def statistic_on_off(n_on: float, n_off: float, tau: float, s: float, tilde: bool) -> float:
     """Return `q_on_off`; for q_mu_tilde at s = 0, where it vanishes, its slope in s, which orders alike."""
     if s > 0.0 or not tilde:
@@ -154,7 +154,7 @@ def statistic_on_off(n_on: float, n_off: float, tau: float, s: float, tilde: boo
     return 2.0 * max(1.0 - n_on / b, 0.0) if b > 0.0 else 2.0
 
 
-@njit(cache=True)
+@compiled
 def _last_on(K: int, m: int, tau: float, s: float, tilde: bool, least: float) -> int:
     """Return the last count >= K on source whose statistic is at least `least` at m off source; K if none is."""
     step = 1
@@ -168,7 +168,7 @@ def _last_on(K: int, m: int, tau: float, s: float, tilde: bool, least: float) ->
     return K
 
 
-@njit(cache=True)
+@compiled
 def p_values_on_off(n_on: int, n_off: int, tau: float, s: float, tilde: bool, w: float) -> tuple[float, float]:
     """Return p_{s+b} and CL_b by adding up the outcomes that are as extreme as the observed one.
 
@@ -269,7 +269,7 @@ def p_values_on_off(n_on: int, n_off: int, tau: float, s: float, tilde: bool, w:
             strict = last
 
 
-@njit(cache=True)
+@compiled
 def _log_ratio(n_on: int, n_off: int, tau: float, s: float, tilde: bool, w: float, alpha: float, cls: bool) -> float:
     """Return ln p - ln alpha, p = p_{s+b} or p_{s+b}/CL_b; +inf where CL_b vanishes."""
     p, cl_b = p_values_on_off(n_on, n_off, tau, s, tilde, w)
@@ -280,7 +280,7 @@ def _log_ratio(n_on: int, n_off: int, tau: float, s: float, tilde: bool, w: floa
     return math.log(p / alpha) if p > 0.0 else (-math.inf if p == 0.0 else math.nan)
 
 
-@njit(cache=True)
+@compiled
 def reach_on_off(n_on: float, n_off: float, tau: float, q: float) -> float:
     """Return the s above shat, at least 0, at which q_mu_tilde of the observation is `q`."""
     left = max(n_on - n_off / tau, 0.0)
@@ -295,7 +295,7 @@ def reach_on_off(n_on: float, n_off: float, tau: float, q: float) -> float:
     return left + width
 
 
-@njit(cache=True)
+@compiled
 def _excluded_above(
     n_on: int, n_off: int, tau: float, tilde: bool, w: float, alpha: float, cls: bool
 ) -> tuple[float, float, float]:
@@ -325,7 +325,7 @@ def _excluded_above(
         s = new
 
 
-@njit(cache=True)
+@compiled
 def _upper_on_off_one(n_on: int, n_off: int, tau: float, tilde: bool, w: float, alpha: float, cls: bool) -> float:
     if n_on == 0 and (tilde or n_off == 0):
         # q = 2 s for all outcomes without an event on source, and b does not depend on s
@@ -366,7 +366,7 @@ def _upper_on_off_one(n_on: int, n_off: int, tau: float, tilde: bool, w: float, 
     return accepted
 
 
-@njit(cache=True)
+@compiled
 def upper_on_off(
     n_on: IntArray, n_off: IntArray, tau: float, tilde: bool, w: float, alpha: float, cls: bool
 ) -> FloatArray:
@@ -394,7 +394,7 @@ def upper_on_off(
     return upper
 
 
-@njit(cache=True)
+@compiled
 def weights_count(toys: IntArray, n: int, b: float, s: float, tilde: bool, w: float) -> FloatArray:
     """Return for each toy 1 where its statistic exceeds that of `n` events, w where it ties, else 0.
 
@@ -419,7 +419,7 @@ def weights_count(toys: IntArray, n: int, b: float, s: float, tilde: bool, w: fl
     return weights
 
 
-@njit(cache=True)
+@compiled
 def weights_on_off(
     on: IntArray, off: IntArray, n_on: int, n_off: int, tau: float, s: float, tilde: bool, w: float
 ) -> FloatArray:

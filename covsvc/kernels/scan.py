@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from covsvc.kernels.compilation import compiled
 from covsvc.kernels.poisson import TAIL, pmf_run, support
 
 FloatArray = NDArray[np.float64]
@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float64]
 _NEGLIGIBLE = 1e-20  # C_n below it is 0, and so are smaller terms of its sums
 
 
-@njit(cache=True)
+@compiled
 def interval_cdf(n: int, x: float, mu: float) -> float:
     """Return C_n(x, mu) = P(X_n < x) to 1e-13.
 
@@ -54,7 +54,7 @@ def interval_cdf(n: int, x: float, mu: float) -> float:
     return 0.0 if x <= 0.0 else math.nan
 
 
-@njit(cache=True)
+@compiled
 def interval_cdfs(n_max: int, x: float, mu: float) -> FloatArray:
     """Return `interval_cdf` of n = 0..n_max at one x and mu; for x >= mu/2 all of them cost little more than one."""
     if x >= mu / 2.0 and x <= mu:
@@ -65,13 +65,13 @@ def interval_cdfs(n_max: int, x: float, mu: float) -> FloatArray:
     return cdf
 
 
-@njit(cache=True)
+@compiled
 def interval_cdf_half(n: int, x: float, mu: float) -> float:
     """Return C_n for mu/2 <= x <= mu."""
     return _two_paths(n, n, x, mu)[0]
 
 
-@njit(cache=True)
+@compiled
 def _poisson_sums(nu: float, size: int) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return p(j) = P(N = j), S(j) = P(N >= j) and U(j) = S(j) + S(j + 1) + ... for j = 0..size - 1."""
     p = np.zeros(size)
@@ -91,7 +91,7 @@ def _poisson_sums(nu: float, size: int) -> tuple[FloatArray, FloatArray, FloatAr
     return p, s, u
 
 
-@njit(cache=True)
+@compiled
 def _two_paths(first: int, last: int, x: float, mu: float) -> FloatArray:
     """Return C_n of n = first..last for mu/2 <= x <= mu.
 
@@ -113,7 +113,7 @@ def _two_paths(first: int, last: int, x: float, mu: float) -> FloatArray:
     return cdf
 
 
-@njit(cache=True)
+@compiled
 def _pairs(k: int, low: int, p1: FloatArray, s: FloatArray, q: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return a(i, j) and b(i, j) of `_many_paths`, transposed: indexed by j - low and i - low."""
     size = p1.size
@@ -130,7 +130,7 @@ def _pairs(k: int, low: int, p1: FloatArray, s: FloatArray, q: FloatArray) -> tu
     return a, b
 
 
-@njit(cache=True)
+@compiled
 def _many_paths(n: int, x: float, mu: float) -> float:
     """Return C_n for 0 < x < mu/2.
 
@@ -211,7 +211,7 @@ def _many_paths(n: int, x: float, mu: float) -> float:
     return min(max(total if m % 2 == 1 else -total, 0.0), 1.0)
 
 
-@njit(cache=True)
+@compiled
 def _times(a: FloatArray, right: FloatArray, size: int) -> FloatArray:
     """Return a times three columns, in the first `size` rows and columns."""
     product = np.zeros(right.shape)
@@ -224,7 +224,7 @@ def _times(a: FloatArray, right: FloatArray, size: int) -> FloatArray:
     return product
 
 
-@njit(cache=True)
+@compiled
 def _determinant(block: FloatArray) -> FloatArray:
     """Return the determinant of a 3 x 3 matrix of power series, to the same order."""
     order = block.shape[0]

@@ -10,9 +10,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import special
+
+from covsvc.kernels.compilation import compiled
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -69,7 +70,7 @@ def repeated(s: FloatArray, share: float) -> FloatArray:
     return s[starts[sizes >= share * s.size]]
 
 
-@njit(cache=True)
+@compiled
 def fill_shares(s: FloatArray, edge: FloatArray, n_events: int, share: FloatArray, variance: FloatArray) -> None:
     """Fill in, for each edge, the share of toys with shat above, and its variance.
 
@@ -98,7 +99,7 @@ def poisson_weights(mean: FloatArray, last: int) -> FloatArray:
     return np.asarray(weights)
 
 
-@njit(cache=True)
+@compiled
 def fill_mixed(weights: FloatArray, rows: FloatArray, mixed: NDArray[np.float32]) -> None:
     """Fill `mixed`, shape (mean, node), with sums over the counts of weights (mean, count) times rows (count, node)."""
     total = np.empty(rows.shape[1])
@@ -112,7 +113,7 @@ def fill_mixed(weights: FloatArray, rows: FloatArray, mixed: NDArray[np.float32]
         mixed[i] = total
 
 
-@njit(cache=True)
+@compiled
 def _fill_weights(mean: float, weights: FloatArray) -> None:
     """Fill in the probabilities of a Poisson count; the last stands for all from there on."""
     rest = 1.0
@@ -124,7 +125,7 @@ def _fill_weights(mean: float, weights: FloatArray) -> None:
     weights[weights.size - 1] = max(rest, 0.0)
 
 
-@njit(cache=True)
+@compiled
 def _crossing(h: NDArray[np.float32], cl: float, low: float, high: float, weights: FloatArray) -> float:
     """Return the s in [low, high], P(low) <= cl < P(high), with P(s) = cl (Newton, kept in the bracket)."""
     last = h.size - 1
@@ -149,7 +150,7 @@ def _crossing(h: NDArray[np.float32], cl: float, low: float, high: float, weight
     return s
 
 
-@njit(cache=True)
+@compiled
 def last_crossings(
     h: NDArray[np.float32], variance: NDArray[np.float32], top: float, cl: float
 ) -> tuple[FloatArray, FloatArray, float]:
@@ -209,7 +210,7 @@ def last_crossings(
     return signal, error, coverage_error
 
 
-@njit(cache=True)
+@compiled
 def signals_at(
     s: FloatArray,
     b: FloatArray,

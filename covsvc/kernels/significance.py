@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import special
 
+from covsvc.kernels.compilation import compiled
 from covsvc.kernels.mixtures import mean_at_share
 from covsvc.kernels.poisson import deviance, pmf, pmf_run, stirling_error, support
 
@@ -28,7 +28,7 @@ _WEIGHTS = 0.5 * np.polynomial.legendre.leggauss(40)[1]
 _RECIPROCAL = 1.0 / np.arange(1.0, 400.0)
 
 
-@njit(cache=True)
+@compiled
 def _log_tail(n: int, mu: float) -> float:
     """Return ln P(N >= n) for n > mu, ln P(N < n) else: the one that is not close to 1."""
     if mu == 0.0:
@@ -53,7 +53,7 @@ def _log_tail(n: int, mu: float) -> float:
     return math.log(total / math.sqrt(2.0 * math.pi * x)) - stirling_error(x) - deviance(x, mu)
 
 
-@njit(cache=True)
+@compiled
 def _passed_by(n: int, mu: float, step: float) -> tuple[float, float]:
     """Return the integral of y = (1 + t/mu)^n exp(-t) over 0 < t < step, and y at its end.
 
@@ -79,7 +79,7 @@ def _passed_by(n: int, mu: float, step: float) -> tuple[float, float]:
     return total * step, math.exp(n * math.log1p(step / mu) - step)
 
 
-@njit(cache=True)
+@compiled
 def _step_up(n: int, mu: float, guess: float) -> float:
     """Return the step > 0 with F(n; mu + step) = F(n-1; mu): by it the probability of n passes by.
 
@@ -110,7 +110,7 @@ def _step_up(n: int, mu: float, guess: float) -> float:
     return step
 
 
-@njit(cache=True)
+@compiled
 def _step_down(n: int, mu: float, guess: float) -> float:
     """Return the step > 0 with F(n-2; mu - step) = F(n-1; mu), n >= 2."""
     low = 0.0
@@ -136,21 +136,21 @@ def _step_down(n: int, mu: float, guess: float) -> float:
     return step
 
 
-@njit(cache=True)
+@compiled
 def _first_guess(n: int, mu: float) -> float:
     """Return the step over which exp(t (n/mu - 1)) adds up to 1."""
     excess = n / mu - 1.0
     return math.log1p(excess) / excess if abs(excess) > 1e-6 else 1.0
 
 
-@njit(cache=True)
+@compiled
 def _least_outside(mu: float, n: int, zeta: float, whole: bool) -> int:
     """Return the smallest k with mu(n, k) >= mu."""
     k = math.ceil(mu / zeta - n) if whole else math.ceil(mu / zeta)
     return max(int(k), 0)
 
 
-@njit(cache=True)
+@compiled
 def _thresholds(n: int, k: int, zeta: float, whole: bool, k_low: int, k_high: int) -> tuple[int, IntArray]:
     """Return the first n and n' of it and of its followers: all n with k_low < n' <= k_high, none if too many.
 
@@ -189,7 +189,7 @@ def _thresholds(n: int, k: int, zeta: float, whole: bool, k_low: int, k_high: in
     return first, least
 
 
-@njit(cache=True)
+@compiled
 def _tails(least: IntArray, expected: float, k_low: int, k_high: int) -> FloatArray:
     """Return P(K >= n') for rising n', K ~ Pois(expected), as sums that start at the far end."""
     tails = np.empty(least.size)
@@ -205,7 +205,7 @@ def _tails(least: IntArray, expected: float, k_low: int, k_high: int) -> FloatAr
     return tails
 
 
-@njit(cache=True)
+@compiled
 def _hopeless(n: int, k: int, b: float, zeta: float, whole: bool, k_high: int) -> bool:
     """Tell whether b/2 events are more significant than n, whatever the estimate; of b > 1000 there are never fewer."""
     half = int(0.5 * b)
@@ -215,7 +215,7 @@ def _hopeless(n: int, k: int, b: float, zeta: float, whole: bool, k_high: int) -
     return half <= mu and _log_tail(half, mu) > _log_tail(n, zeta * (n + k) if whole else zeta * k)
 
 
-@njit(cache=True)
+@compiled
 def significance_upper(
     n: IntArray, k: IntArray, b: FloatArray, zeta: float, whole: bool, alpha: float, classical: FloatArray
 ) -> FloatArray:
@@ -270,7 +270,7 @@ def significance_upper(
     return upper
 
 
-@njit(cache=True)
+@compiled
 def _log_tails(n: IntArray, mu: FloatArray) -> FloatArray:
     tails = np.empty(n.size)
     for i in range(n.size):
@@ -296,7 +296,7 @@ def excess(n: IntArray, mu: FloatArray) -> FloatArray:
     return np.asarray(np.where(n > mu, -z, z))
 
 
-@njit(cache=True)
+@compiled
 def root_of_deviance(n: IntArray, b: FloatArray, off: IntArray, b_off: FloatArray) -> FloatArray:
     """Return sqrt(-2 ln L(0)/Lmax) of n and `off` events, where s = 0 expects b and b_off; 0 where n <= b.
 

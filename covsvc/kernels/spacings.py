@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
+
+from covsvc.kernels.compilation import compiled
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -58,7 +59,7 @@ def shares(weights: ArrayLike) -> FloatArray:
     return up_to / up_to[-1]
 
 
-@njit(cache=True)
+@compiled
 def cumulative(u: FloatArray, edges: FloatArray, shares: FloatArray) -> FloatArray:
     """Return the cumulative distribution at `u`: `shares` at the edges and linear between them, 0 before and 1 after.
 
@@ -78,7 +79,7 @@ def cumulative(u: FloatArray, edges: FloatArray, shares: FloatArray) -> FloatArr
     return v
 
 
-@njit(cache=True)
+@compiled
 def _draw(edges: FloatArray, expected: FloatArray, n: IntArray, u: FloatArray, rng: np.random.Generator) -> int:
     """Fill in n and u; return how many events there are, and leave out of u those that it has no room for."""
     ends = np.cumsum(expected)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import special
 
+from covsvc.kernels.compilation import compiled
 from covsvc.kernels.mixtures import growth_of, mean_at_share, narrow
 
 FloatArray = NDArray[np.float64]
@@ -45,7 +45,7 @@ def knowledge_of(
     return np.array(mean), np.where(known, 0.0, width), np.where(known, KNOWN, GAUSSIAN if gaussian else GAMMA)
 
 
-@njit(cache=True)
+@compiled
 def posterior(ratio: FloatArray, b: float, width: float, knowledge: int, negligible: float) -> tuple[int, FloatArray]:
     """Return m and the weights of Gamma(m + k + 1, 1), k = 0, 1, ..., in the posterior of s of one toy.
 
@@ -71,7 +71,7 @@ def posterior(ratio: FloatArray, b: float, width: float, knowledge: int, negligi
     return _posterior(ratio, b, width, knowledge, negligible, np.empty((4, _PLAIN + 5)))
 
 
-@njit(cache=True)
+@compiled
 def _sums_of_products(r: FloatArray, e: FloatArray) -> None:
     """Write e_K, ..., e_0 and four zeros into `e`; what leaves the range of a double is lost."""
     for j in range(r.size + 5):
@@ -91,7 +91,7 @@ def _sums_of_products(r: FloatArray, e: FloatArray) -> None:
             e[j] += (one * e[j + 1] + two * e[j + 2]) + (three * e[j + 3] + four * e[j + 4])
 
 
-@njit(cache=True)
+@compiled
 def _plain_weights(
     r: FloatArray, moments: FloatArray, m: int, negligible: float, unimodal: bool, room: FloatArray
 ) -> FloatArray:
@@ -114,7 +114,7 @@ def _plain_weights(
     return weight[: size + 1]
 
 
-@njit(cache=True)
+@compiled
 def _quotients(r: FloatArray, most: int) -> FloatArray:
     """Return q_0..q_most from each other: none of them leaves the range, and their errors do not grow."""
     q = np.zeros(most + 1)
@@ -126,7 +126,7 @@ def _quotients(r: FloatArray, most: int) -> FloatArray:
     return q
 
 
-@njit(cache=True)
+@compiled
 def _moments(hi: int, b: float, width: float, knowledge: int, moments: FloatArray) -> FloatArray:
     """Write B_l for l up to hi-1 into the row `moments`, and return it."""
     lo = hi - moments.size
@@ -140,7 +140,7 @@ def _moments(hi: int, b: float, width: float, knowledge: int, moments: FloatArra
     return moments
 
 
-@njit(cache=True)
+@compiled
 def _weights(q: FloatArray, moments: FloatArray, m: int, negligible: float, unimodal: bool) -> tuple[FloatArray, bool]:
     """Return the weights of Gamma(m + k + 1, 1), k = 0, 1, ..., in proportion, and whether all that matter are there.
 
@@ -174,7 +174,7 @@ def _weights(q: FloatArray, moments: FloatArray, m: int, negligible: float, unim
     return _on_one_scale(weight, exponent), False
 
 
-@njit(cache=True)
+@compiled
 def _on_one_scale(weight: FloatArray, exponent: IntArray) -> FloatArray:
     """Multiply each weight by 2 to its exponent, relative to the largest, in place."""
     highest = -(2**62)
@@ -186,7 +186,7 @@ def _on_one_scale(weight: FloatArray, exponent: IntArray) -> FloatArray:
     return weight
 
 
-@njit(cache=True)
+@compiled
 def _posterior(
     ratio: FloatArray, b: float, width: float, knowledge: int, negligible: float, room: FloatArray
 ) -> tuple[int, FloatArray]:
@@ -225,7 +225,7 @@ def _posterior(
     return infinite, np.empty(0)
 
 
-@njit(cache=True)
+@compiled
 def _start(weight: FloatArray, m: int, z: float) -> float:
     """Return about where the mixture has the quantile z: that of a gamma distribution (Wilson and Hilferty)."""
     total = mean = square = 0.0
@@ -241,7 +241,7 @@ def _start(weight: FloatArray, m: int, z: float) -> float:
     return mean * root * root * root
 
 
-@njit(cache=True)
+@compiled
 def _quantile(share: FloatArray, m: int, alpha: float, s: float, left: float, right: float) -> float:
     """Return the s in [left, right] beyond which lies alpha of the mixture (Halley in the logarithm, bracketed).
 
@@ -284,7 +284,7 @@ def _quantile(share: FloatArray, m: int, alpha: float, s: float, left: float, ri
     return s
 
 
-@njit(cache=True)
+@compiled
 def _integrated_upper(
     starts: IntArray, ratio: FloatArray, b: FloatArray, width: FloatArray, knowledge: IntArray, alpha: float, z: float
 ) -> FloatArray:

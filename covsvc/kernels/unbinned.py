@@ -12,8 +12,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from covsvc.kernels.compilation import compiled
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -53,7 +54,7 @@ class _Known(NamedTuple):
     precision: float
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _known(kind: int, b: float, b_error: float) -> tuple[_Known, int]:
     """Return what is known of the background, and whether it can be used."""
     if kind == UNKNOWN:
@@ -67,7 +68,7 @@ def _known(kind: int, b: float, b_error: float) -> tuple[_Known, int]:
     return _Known(scale, True, 0.0, 0.0, b / scale, (scale / b_error) ** 2), FOUND
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _slopes(r: FloatArray, w: FloatArray, f: float) -> tuple[float, float, float, float]:
     """Return the sums of the powers 1 to 4 of w = (r - 1) / (f r + 1 - f): derivatives of sum ln(f r + 1 - f)."""
     h = 1.0 - f
@@ -84,7 +85,7 @@ def _slopes(r: FloatArray, w: FloatArray, f: float) -> tuple[float, float, float
     return one, two, three, four
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _fraction(r: FloatArray, w: FloatArray) -> float:
     """Return the signal fraction of the largest likelihood, f in [0, 1], in a fit of s and b; s + b = N there.
 
@@ -122,7 +123,7 @@ def _fraction(r: FloatArray, w: FloatArray) -> float:
     return math.nan
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@compiled(error_model="numpy", inline="always")
 def _sums(r: FloatArray, a: FloatArray, s: float, c: float) -> tuple[float, float, float, float, float]:
     """Return the sums of a, y, a^2, a y and y^2, a = 1 / (s r + c) and y = r a: derivatives of sum ln(s r + c)."""
     for i in range(r.size):  # alone, so that divisions run in parallel
@@ -139,7 +140,7 @@ def _sums(r: FloatArray, a: FloatArray, s: float, c: float) -> tuple[float, floa
     return of_a, of_y, of_aa, of_ay, of_yy
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@compiled(error_model="numpy", inline="always")
 def _log_ratio(r: FloatArray, fitted: FloatArray, s: float, c: float) -> float:
     """Return sum ln[(s r + c) a], where `fitted` holds the a = 1 / (s r + c) of a fit."""
     total = 0.0
@@ -152,7 +153,7 @@ def _log_ratio(r: FloatArray, fitted: FloatArray, s: float, c: float) -> float:
     return total + math.log(product)
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@compiled(error_model="numpy", inline="always")
 def _profile(
     r: FloatArray, a: FloatArray, known: _Known, s: float, c: float, square: float = _SHORT
 ) -> tuple[bool, float, float, float, float, float, float]:
@@ -213,7 +214,7 @@ def _profile(
     return False, c, 0.0, 0.0, 0.0, 0.0, 0.0
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _fit(r: FloatArray, a: FloatArray, known: _Known) -> tuple[float, float, bool]:
     """Return the signal and background of the largest likelihood, and whether they were found."""
     n = float(r.size)
@@ -246,7 +247,7 @@ def _fit(r: FloatArray, a: FloatArray, known: _Known) -> tuple[float, float, boo
     return math.nan, math.nan, False
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@compiled(error_model="numpy", inline="always")
 def _fall(r: FloatArray, fitted: FloatArray, known: _Known, fit: tuple[float, float], s: float, c: float) -> float:
     """Return the fall of the logarithm of the likelihood from the fit (s, c) to another one."""
     s_hat, c_hat = fit
@@ -261,14 +262,14 @@ def _fall(r: FloatArray, fitted: FloatArray, known: _Known, fit: tuple[float, fl
     return total + 0.5 * known.precision * step * (c + c_hat - 2.0 * known.centre)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _inverse(r: FloatArray, fit: tuple[float, float], fitted: FloatArray) -> None:
     """Set `fitted` to the 1 / (s r + c) of a fit."""
     for i in range(r.size):
         fitted[i] = 1.0 / (fit[0] * r[i] + fit[1])
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _level(
     r: FloatArray, a: FloatArray, fitted: FloatArray, known: _Known, fit: tuple[float, float], z: float
 ) -> float:
@@ -310,7 +311,7 @@ def _level(
     return math.nan
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _take(ratio: FloatArray, scale: float, r: FloatArray) -> bool:
     """Set `r` to the ratios over `scale`, within their range; tell whether there can be such events."""
     for i in range(ratio.size):
@@ -320,7 +321,7 @@ def _take(ratio: FloatArray, scale: float, r: FloatArray) -> bool:
     return True
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def fit_events(starts: IntArray, ratio: FloatArray) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
     """Return the signal and background of the largest likelihood of each toy; nothing is known of b.
 
@@ -354,7 +355,7 @@ def fit_events(starts: IntArray, ratio: FloatArray) -> tuple[FloatArray, FloatAr
     return s, b, ok
 
 
-@njit(cache=True)
+@compiled
 def _work(starts: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return three arrays, each with room for the events of any toy."""
     most = 0
@@ -363,7 +364,7 @@ def _work(starts: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     return np.empty(most), np.empty(most), np.empty(most)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def upper_limits(
     starts: IntArray, ratio: FloatArray, kind: int, b: FloatArray, b_error: FloatArray, z: float
 ) -> tuple[FloatArray, IntArray]:
@@ -404,7 +405,7 @@ def upper_limits(
     return upper, outcome
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def fit_at(
     starts: IntArray, ratio: FloatArray, kind: int, b: FloatArray, b_error: FloatArray, s: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, IntArray]:
@@ -446,7 +447,7 @@ def fit_at(
     return at, background, t, outcome
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def scan(ratio: FloatArray, kind: int, b: float, b_error: float, s: FloatArray) -> tuple[FloatArray, FloatArray, int]:
     """Return t(s) = -2 ln lambda(s) of one toy at several signals.
 
@@ -472,7 +473,7 @@ def scan(ratio: FloatArray, kind: int, b: float, b_error: float, s: FloatArray) 
     return t, background, outcome
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _values(
     ratio: FloatArray,
     kind: int,
