@@ -252,6 +252,22 @@ has_browser() {
     return 1
 }
 
+run_some_tests() {
+    pytest "$@" && return
+    failed=$?
+    [ "$failed" -ne 2 ] || exit 2 # interrupted: sh may be bash, which would go on
+}
+
+run_all_tests() { # those that only compute, several at once; then, alone, those that start processes
+    alone='system or browser'
+    has_browser || alone='system and not browser'
+    failed=0
+    run_some_tests -n logical --maxprocesses 4 --dist loadfile -m 'not system and not browser'
+    run_some_tests -m "$alone"
+    [ "$failed" -eq 0 ] || say "some tests failed; each of the two runs of pytest names its own"
+    exit "$failed"
+}
+
 run_checks() {
     failed=
     for check in 'ruff check' 'ruff format --check' mypy lint-imports; do
@@ -284,6 +300,7 @@ run)
     ;;
 test)
     prepare test
+    [ $# -gt 0 ] || run_all_tests
     has_browser || set -- -m 'not browser' "$@"
     exec pytest "$@"
     ;;

@@ -24,6 +24,8 @@ from covsvc.engine.work import MOST_UNANSWERED, Tables, run_task, tables_of, try
 from covsvc.study import Column, Isolation, MethodSpec, Row, Task, study_of
 from covsvc.tally import DONE, FAILED
 
+pytestmark = pytest.mark.system  # each method that misbehaves has a process, and so many seconds
+
 OBSERVED = Counts(np.array([3, 0, 7, 1]), 2.0)
 
 
@@ -412,7 +414,6 @@ def run_command(folder, site, *arguments):
     return process.returncode, out, err
 
 
-@pytest.mark.system
 def test_all_others_complete_on_two_workers(tmp_path, site, alone):
     (tmp_path / "study.yaml").write_text(json.dumps(STUDY | {"methods": [*GOOD, *BAD]}))
     code, out, err = run_command(tmp_path, site, "run", "study.yaml", "--workers", "2", "--json")
@@ -428,7 +429,6 @@ def test_all_others_complete_on_two_workers(tmp_path, site, alone):
     assert f"loop at 0.9: {REASONS['loop']} (3 cells)" in out
 
 
-@pytest.mark.system
 def test_all_others_complete_on_a_worker_started_by_hand_as_it_comes(tmp_path, site, alone):
     with bench(tmp_path) as held:
         held.environment["PYTHONPATH"] += os.pathsep + str(site)
@@ -455,7 +455,6 @@ def test_all_others_complete_on_a_worker_started_by_hand_as_it_comes(tmp_path, s
             process.wait(30)
 
 
-@pytest.mark.system
 def test_failed_blocks_are_drawn_again_when_asked_for(tmp_path, site, alone):
     methods = ["classical", {"name": "misbehaving", "label": "good"}]
     (tmp_path / "study.yaml").write_text(json.dumps(STUDY | {"methods": methods}))
@@ -484,7 +483,6 @@ def test_failed_blocks_are_drawn_again_when_asked_for(tmp_path, site, alone):
     assert json.loads(cube.attrs["failures"]) == []
 
 
-@pytest.mark.system
 def test_a_limit_on_real_data_survives_too(tmp_path, site):
     code, out, err = run_command(
         tmp_path, site, "limit", "--n", "3", "--b", "2", "-m", "classical", "-m", "crashing", "--json"

@@ -1,6 +1,7 @@
 """What ./do says, and how it sets itself up: without a network, in a small project that builds itself."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -159,3 +160,65 @@ def test_sets_up_after_a_kill_then_is_quick_and_says_what_fails(killed, tools_an
 
     project.write_text(PYPROJECT)
     assert do("run", path=tools_and_python, script=killed).stderr == ""
+
+
+TESTS = """
+import pytest
+
+@pytest.mark.parametrize("number", range(4))
+def test_computes(number):
+    assert number != {computes}
+
+@pytest.mark.system
+def test_starts_processes(request):
+    assert {starts}
+    assert not hasattr(request.config, "workerinput")
+
+@pytest.mark.browser
+def test_browses():
+    raise AssertionError("there is no browser")
+"""
+
+
+@pytest.fixture(scope="module")
+def with_tests(killed, tools, tools_and_python):
+    """A project that is set up, with the pytest of ours."""
+    assert do("run", path=tools_and_python, script=killed).returncode == 0
+    folder = killed.parent
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = system\n    browser\n")
+    program = folder / ".venv/bin/pytest"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m pytest -p no:cacheprovider "$@"\n')
+    program.chmod(0o755)
+    shutil.copy(folder / ".venv/do.ready-none", folder / ".venv/do.ready-test")
+
+    def call(*arguments, computes=4, starts=True):
+        (folder / "test_it.py").write_text(TESTS.format(computes=computes, starts=starts))
+        return do("test", *arguments, path=tools, script=killed, cwd=folder)
+
+    return call
+
+
+def test_all_tests_are_run_in_two_parts_and_their_options_reach_both(with_tests, monkeypatch):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--durations=3")
+    answer = with_tests()
+    assert answer.returncode == 0, answer.stdout
+    assert re.search("created: ./. worker", answer.stdout)
+    assert re.findall(r"(\d) passed", answer.stdout) == ["4", "1"]
+    assert answer.stdout.count("slowest 3 durations") == 2
+    assert "leaving out the browser tests" in answer.stderr
+
+
+@pytest.mark.parametrize("fails", [{"computes": 2}, {"starts": False}])
+def test_either_part_that_fails_fails_all_and_both_are_run(with_tests, fails):
+    answer = with_tests(**fails)
+    assert answer.returncode == 1
+    assert len(re.findall("in [0-9.]+s", answer.stdout)) == 2
+    assert answer.stdout.count("1 failed") == 1
+    assert answer.stderr.endswith("some tests failed; each of the two runs of pytest names its own\n")
+
+
+def test_arguments_are_those_of_one_run_of_pytest(with_tests):
+    answer = with_tests("-k", "computes or starts", computes=2)
+    assert answer.returncode == 1
+    assert "1 failed, 4 passed, 1 deselected" in answer.stdout
+    assert "worker" not in answer.stdout
