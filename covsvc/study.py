@@ -19,11 +19,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     SkipValidation,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -320,6 +322,15 @@ class Study(_Model):
     """Real data, whose limits are shown with their coverage."""
     isolate: Isolation = Isolation()
     """Which limit methods work in a process of their own, so that none takes another down."""
+    keep: Literal["counts", "toys"] = "counts"
+    """What is stored of limits that are set toy by toy: counts alone, or the bin of each toy, too."""
+
+    @model_serializer(mode="wrap")
+    def _told(self, tell: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        told: dict[str, Any] = tell(self)
+        if told.get("keep") == "counts":  # versions that do not know the key read the study then
+            del told["keep"]
+        return told
 
     @field_validator("name")
     @classmethod
@@ -452,11 +463,15 @@ class Column:
     ----------
     isolation : Isolation, or None
         None: it works in the process that asks.
+    code : str
+        Folder that holds another version of covsvc, whose limits these are; a process of its own sets them. Empty: of
+        this one.
     """
 
     spec: MethodSpec
     cl: float
     isolation: Isolation | None = None
+    code: str = ""
 
     @property
     def key(self) -> tuple[str, float]:
@@ -505,6 +520,8 @@ class Task:
     s_true: tuple[float, ...]
     start: int
     stop: int
+    keep: bool = False
+    """Whether the limits that are set toy by toy are kept one by one."""
 
     @property
     def toys(self) -> int:
@@ -553,16 +570,22 @@ def rows(study: Study, missing: Missing, task_toys: float) -> Iterator[Row]:
     task_toys : float
         Toys of a task, about.
     """
-    tile = tile_size(study, task_toys)
+    tile, step = tile_size(study, task_toys), _blocks_of_task(study, task_toys)
     for b in study.b:
         wanted, reach = missing(b)
         tasks: list[Task] = []
         for s_start in range(0, len(study.s_true), tile):
             cells = range(s_start, min(s_start + tile, len(study.s_true)))
-            for start in range(0, study.n_blocks, BLOCKS_PER_TILE):
-                tasks += _tasks(study, b, wanted, cells, range(start, min(start + BLOCKS_PER_TILE, study.n_blocks)))
+            for start in range(0, study.n_blocks, step):
+                tasks += _tasks(study, b, wanted, cells, range(start, min(start + step, study.n_blocks)))
         if reach or tasks:
             yield Row(study.source, study.columns, b, study.s_true, reach, tuple(tasks))
+
+
+def _blocks_of_task(study: Study, task_toys: float) -> int:
+    """Return how many blocks a task takes at most: fewer where it sends back a number for each toy of every column."""
+    most = task_toys // study.toys_per_block if study.keep == "toys" else BLOCKS_PER_TILE
+    return 1 << int(math.log2(min(max(most, 1), BLOCKS_PER_TILE)))  # so that none lies in two chunks of the store
 
 
 def _tasks(study: Study, b: float, wanted: NDArray[np.bool_], cells: range, blocks: range) -> Iterator[Task]:
@@ -584,6 +607,7 @@ def _tasks(study: Study, b: float, wanted: NDArray[np.bool_], cells: range, bloc
                     tuple(study.s_true[cell] for cell in group),
                     blocks[run_of_blocks[0]],
                     blocks[run_of_blocks[-1]] + 1,
+                    study.keep == "toys",
                 )
 
 

@@ -100,6 +100,58 @@ def digest_of(limits: Limits) -> NDArray[np.uint64]:
     return mixed
 
 
+_EMPTY, _UNBOUNDED = N_BINS, N_BINS + 1
+"""What stands in a code for the bin of an empty and of an unbounded limit."""
+
+_FAILED, NOT_DRAWN = -1, -2
+"""The codes of a failed limit, and of a toy of which no limit is kept."""
+
+
+def codes_of(limits: Limits, s_true: float) -> NDArray[np.int16]:
+    """Return one number for each limit, by which that on the same toy of another version of a method is compared.
+
+    `bin_by`, `covers_by` and `status_by` read it.
+
+    Parameters
+    ----------
+    limits : Limits
+    s_true : float
+        What they are to cover.
+
+    Returns
+    -------
+    ndarray of int16, shape (toy,)
+        2 x bin + 1 if the interval covers s_true, 2 x bin if not; empty and unbounded limits have bins of their own
+        above all others; -1 for failed ones. -2 stands for a toy of which no limit is kept.
+    """
+    places = bin_of(limits)
+    places[limits.status == Status.EMPTY] = _EMPTY
+    places[limits.status == Status.UNBOUNDED] = _UNBOUNDED
+    return np.where(places < 0, _FAILED, 2 * places + limits.cover(s_true)).astype(np.int16)
+
+
+def covers_by(codes: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Tell from their codes which intervals cover; failed ones do not, nor those that are not kept."""
+    covers: NDArray[np.bool_] = (codes >= 0) & (codes % 2 == 1)
+    return covers
+
+
+def status_by(codes: NDArray[np.int16]) -> NDArray[np.int8]:
+    """Return the `Status` of each limit from its code; -1 where none is kept."""
+    places = codes // 2
+    known = [places == _EMPTY, places == _UNBOUNDED, codes == _FAILED, codes == NOT_DRAWN]
+    told = [np.int8(each) for each in (Status.EMPTY, Status.UNBOUNDED, Status.FAILED, -1)]
+    return np.select(known, told, np.int8(Status.OK))
+
+
+def bin_by(codes: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Return from its code what `bin_of` says of each limit; -1 where none is kept, too."""
+    places = codes // 2  # of -1 and of -2 this is -1
+    places[places == _EMPTY] = 0
+    places[places == _UNBOUNDED] = N_BINS - 1
+    return places
+
+
 @dataclass
 class Failure:
     """Why the blocks of a column failed in a cell."""
@@ -138,6 +190,8 @@ class Tally:
         Column, s_true, bin and count: how large the upper limits are.
     seconds : float
         CPU seconds of the kernels.
+    codes : ndarray of int16, shape (column, s_true, toy), or None
+        `codes_of` the limits on all toys of the blocks; None where they are not kept.
     """
 
     columns: tuple[Column, ...]
@@ -152,6 +206,7 @@ class Tally:
     failures: list[Failure] = field(default_factory=list)
     reasons: list[Reason] = field(default_factory=list)
     seconds: float = 0.0
+    codes: NDArray[np.int16] | None = None
 
     @property
     def toys(self) -> int:
@@ -189,15 +244,21 @@ class Counter:
     s_true : sequence of float
     start, stop : int
         Blocks.
+    kept : int
+        Toys of a block whose limits are kept one by one; 0: none are.
     """
 
-    def __init__(self, columns: tuple[Column, ...], b: float, s_true: tuple[float, ...], start: int, stop: int) -> None:
+    def __init__(
+        self, columns: tuple[Column, ...], b: float, s_true: tuple[float, ...], start: int, stop: int, kept: int = 0
+    ) -> None:
         shape = (len(columns), len(s_true))
         self._box = (columns, b, s_true, start, stop)
         self._counts = np.zeros((*shape, len(COUNTS)), np.int64)
         self._status = np.full((*shape, stop - start), DONE, np.int8)
         self._digest = np.zeros((*shape, stop - start), np.uint64)
         self._bins: list[NDArray[np.int64]] = []
+        self._codes = np.full((*shape, kept * (stop - start)), NOT_DRAWN, np.int16) if kept else None
+        self._kept = kept
         self._failures: dict[tuple[int, int], list[Failure]] = {}
         self._reasons: dict[tuple[int, int], Reason] = {}
 
@@ -226,6 +287,12 @@ class Counter:
         held = np.stack([where[row], np.full(len(row), cell), told.bins[row, outcome], total[outcome]])
         self._bins.append(held)
 
+    def keep(self, column: int, cell: int, limits: Limits, block: int) -> None:
+        """Keep the limits of a column on the toys of a block, if they are to be kept."""
+        if self._codes is not None:
+            toys = slice(block * self._kept, (block + 1) * self._kept)
+            self._codes[column, cell, toys] = codes_of(limits, self._box[2][cell])
+
     def fail(self, column: int, cell: int, reason: str, block: int | None = None) -> None:
         """Record that the blocks, or one `block`, of a column failed in a cell; they add nothing to the counts."""
         columns, b, s_true, start, stop = self._box
@@ -251,7 +318,8 @@ class Counter:
         bins = np.concatenate(self._bins, axis=1) if self._bins else np.zeros((4, 0), np.int64)
         failures = [failure for known in self._failures.values() for failure in known]
         reasons = list(self._reasons.values())
-        return Tally(*self._box, self._counts, self._status, self._digest, bins, failures, reasons, seconds)
+        counted = self._counts, self._status, self._digest, bins
+        return Tally(*self._box, *counted, failures, reasons, seconds, self._codes)
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,9 @@ def test_gc_says_what_it_would_do_and_then_does_it(covsvc, grown, tmp_path):
     assert out.startswith("small: 3 of 4 commits forgotten; ")
     assert api.history("small", tmp_path / "coverage-cubes") == grown[:1]
     told = json.loads(covsvc(*arguments, "--json")[1])
-    assert told == [{"study": "small", "dry_run": False, "expired": [], "kept": 1, "files": 0, "bytes": 0}]
+    assert told == [
+        {"study": "small", "dry_run": False, "expired": [], "kept": 1, "dropped": [], "files": 0, "bytes": 0}
+    ]
 
 
 def test_gc_leaves_young_commits_unless_told_otherwise(covsvc, grown):

@@ -177,6 +177,30 @@ def test_tasks_hold_what_is_missing_and_each_block_once(small_study, task_toys):
     assert all((held[b] == wanted[b]).all() for b in study.b)
 
 
+def test_toys_are_kept_if_the_study_says_so(tmp_path):
+    (study,) = read(tmp_path, GOOD + "keep: toys\n")
+    assert study.keep == "toys"
+    (counts,) = read(tmp_path, GOOD)
+    assert counts.keep == "counts"
+    assert counts == read(tmp_path, GOOD + "keep: counts\n")[0]
+    told = refusal(tmp_path, GOOD + "keep: toy\n")
+    assert told == "study.yaml:10:1: keep: 'toy': input should be 'counts' or 'toys'"
+    assert study_of(study.model_dump(mode="json")).keep == "toys"
+    assert "keep" not in counts.model_dump(mode="json")  # versions that do not know the key read it
+
+
+@pytest.mark.parametrize(("task_toys", "blocks"), [(1, 1), (9_999, 8), (1e9, 128)])
+def test_tasks_that_keep_toys_have_no_more_of_them_than_wanted(small_study, task_toys, blocks):
+    study = small_study(n_toys=300_000, keep="toys")
+    wanted = np.ones((len(study.columns), len(study.s_true), study.n_blocks), bool)
+    tasks = [task for row in rows(study, lambda _: (wanted, None), task_toys) for task in row.tasks]
+    assert all(task.keep for task in tasks)
+    assert max(task.stop - task.start for task in tasks) == blocks
+    assert all(task.start // 128 == (task.stop - 1) // 128 for task in tasks)
+    assert sum(task.toys for task in tasks) == 12 * 300_000
+    assert not next(rows(small_study(), lambda _: (wanted[..., :5], None), task_toys)).tasks[0].keep
+
+
 def test_blocks_are_numpys_jumped_generators_keyed_by_values(small_study):
     source = small_study().source
     drawn = [rng.integers(2**63) for rng in source.blocks(2.5, 3.0, 0, 4)]

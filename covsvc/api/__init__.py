@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from covsvc.api.accepting import accept, baselines
 from covsvc.api.building import STORE
 from covsvc.api.checking import Finding, doctor
 from covsvc.api.events import (
@@ -21,6 +22,8 @@ from covsvc.api.plugins import describe, readers_of
 from covsvc.api.replaying import replay
 from covsvc.api.running import Progress, Remainder, load_studies, load_study, plan, remainder, run
 from covsvc.api.stored import maps_of, status, write_report
+from covsvc.api.trending import trend, trend_as_dict, write_trend
+from covsvc.api.validating import Validated, validate, write_validation
 from covsvc.data_file import read_scan
 from covsvc.engine.likelihood_scan import fit_of_bins
 from covsvc.engine.observation import draw_curves
@@ -35,6 +38,9 @@ __all__ = [
     "Finding",
     "Progress",
     "Remainder",
+    "Validated",
+    "accept",
+    "baselines",
     "build_tables",
     "delete_tag",
     "describe",
@@ -79,10 +85,15 @@ __all__ = [
     "summarize",
     "tables",
     "tags",
+    "trend",
+    "trend_as_dict",
+    "validate",
     "worst_cells",
     "worst_coverage",
     "write_events",
     "write_likelihood",
     "write_report",
     "write_scan",
+    "write_trend",
+    "write_validation",
 ]

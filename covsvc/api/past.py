@@ -115,7 +115,8 @@ def gc(
 ) -> dict[str, Any]:
     """Forget old commits of a study, and delete what only they refer to.
 
-    What main and the tags stand at stays, and so do the newest commits.
+    What main and the tags stand at stays, and so do the newest commits. Candidates are dropped that are old, or were
+    made from another state than main is in.
 
     Parameters
     ----------
@@ -133,8 +134,8 @@ def gc(
     Returns
     -------
     dict
-        ``expired`` and ``kept`` commits, ``files`` and ``bytes`` that were deleted. Of a dry run these two count only
-        what nothing refers to already.
+        ``expired`` and ``kept`` commits, ``dropped`` candidates, ``files`` and ``bytes`` that were deleted. Of a dry
+        run the last two count only what nothing refers to already.
 
     Raises
     ------
@@ -147,6 +148,7 @@ def gc(
         "dry_run": dry_run,
         "expired": [each.snapshot for each in freed.expired],
         "kept": freed.kept,
+        "dropped": list(freed.dropped),
         "files": freed.files,
         "bytes": freed.size,
     }

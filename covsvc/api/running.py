@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -36,8 +37,14 @@ from covsvc.verdict import smallest_deficit
 TASK_TOYS, TASK_TOYS_ONE_BY_ONE, TASK_TOYS_FITTED = 1.5e7, 5e5, 2e4
 """Toys of a task, about: 0.5 to 2 s of work where limits are looked up, are set toy by toy, and likelihoods fitted."""
 
+Connecting = Callable[[], AbstractContextManager[Any]]
+"""Gives a Dask client, or None where there is no cluster."""
+
 _DRIVER_MB = 360
 """Memory of a driver that holds nothing yet."""
+
+_KEPT_TOY = 1.0
+"""Bytes on disk of a toy that is kept in a column, about."""
 
 
 def load_study(source: str | Path | Mapping[str, Any]) -> Study:
@@ -139,28 +146,54 @@ def run(
         If there is no such part.
     """
     share = _share(study, part)
-    task_toys = task_toys or _task_toys(study)
+    task_toys = task_toys or task_toys_of(study)
     tile = tile_size(study, task_toys)
     with open_ledger(store, study, replace=replace, s_tile=tile, commit_seconds=commit_seconds) as ledger:
-        _trust(ledger, study, replace)
-
+        trust(ledger, study, replace=replace)
         rounds = _rounds(study, ledger, retry_failed, task_toys, share)
-        if first := next(rounds, None):
-            with connect(cluster, n_workers, study) as client:
-                ledger.provenance.workers = len(client.nthreads()) if client else 1
-                calibrations: dict[str, Calibration | str] = {}
-                teller = _Teller(study, progress)
-                try:
-                    for missing, work in chain([first], rounds):
-                        needs = needs_of(rows(study, missing, task_toys)) if any_calibrates(study) else []
-                        calibrations |= _calibrate(needs, calibrations, store, client, progress)
-                        ledger.note_calibrations(_errors(needs, calibrations))
-                        _carry_out(rows(study, missing, task_toys), client, ledger, teller.of(work), calibrations)
-                    teller.end()
-                except KeyboardInterrupt:
-                    ledger.commit()  # before the cluster takes its time to close
-                    raise
+        _fill(study, ledger, rounds, store, lambda: connect(cluster, n_workers, study), progress, task_toys)
     return open_cube(store, study.name)
+
+
+def fill(
+    study: Study,
+    ledger: Ledger,
+    store: str | Path,
+    connecting: Connecting,
+    progress: Callable[[Progress], None] | None = None,
+) -> None:
+    """Compute what is missing of a study in a ledger that is trusted already; a cluster is there if it is needed."""
+    task_toys = task_toys_of(study)
+    rounds = _rounds(study, ledger, True, task_toys, _share(study, None))
+    _fill(study, ledger, rounds, store, connecting, progress, task_toys)
+
+
+def _fill(
+    study: Study,
+    ledger: Ledger,
+    rounds: Iterator[tuple[Missing, _Work]],
+    store: str | Path,
+    connecting: Connecting,
+    progress: Callable[[Progress], None] | None,
+    task_toys: float,
+) -> None:
+    first = next(rounds, None)
+    if first is None:
+        return
+    with connecting() as client:
+        ledger.provenance.workers = len(client.nthreads()) if client else 1
+        calibrations: dict[str, Calibration | str] = {}
+        teller = _Teller(study, progress)
+        try:
+            for missing, work in chain([first], rounds):
+                needs = needs_of(rows(study, missing, task_toys)) if any_calibrates(study) else []
+                calibrations |= calibrate(needs, calibrations, store, client, progress)
+                ledger.note_calibrations(_errors(needs, calibrations))
+                _carry_out(rows(study, missing, task_toys), client, ledger, teller.of(work), calibrations)
+            teller.end()
+        except KeyboardInterrupt:
+            ledger.commit()  # before the cluster takes its time to close
+            raise
 
 
 @dataclass(frozen=True)
@@ -208,7 +241,7 @@ def remainder(
         wanted, reach = everything(b)
         return wanted & share, reach
 
-    work = _work(study, missing, task_toys or _task_toys(study))
+    work = _work(study, missing, task_toys or task_toys_of(study))
     return Remainder(work.tasks, work.toys, work.most_toys, work.exact_rows, new, stored)
 
 
@@ -222,13 +255,14 @@ def plan(
     dict
         cells, columns, toys_per_cell, tasks, toys, exact_rows and calibrations that are missing; enumerable;
         new_columns, whose toys are drawn again; seconds (expected, on `n_workers`), memory_mb of the driver and of a
-        worker, smallest_deficit by cl. Of a study with a budget, these toys and seconds are the least that are needed,
-        most_toys and most_seconds the most; toys_per_cell is its largest number of toys, at which smallest_deficit is.
+        worker, kept_mb (on disk, of all toys that are kept one by one), smallest_deficit by cl. Of a study with a
+        budget, these toys and seconds are the least that are needed, most_toys and most_seconds the most; toys_per_cell
+        is its largest number of toys, at which smallest_deficit is.
     """
     left = remainder(study, store, task_toys=task_toys)
     run_kernels(study)
     cost = cost_at(study, study.b[-1])
-    keys = _missing_calibrations(study, store, task_toys or _task_toys(study)) if left.tasks else []
+    keys = _missing_calibrations(study, store, task_toys or task_toys_of(study)) if left.tasks else []
     each_takes = float(np.mean([*cost.calibrations.values()])) if cost.calibrations else 0.0
     calibrating = [cost.calibrations.get(key, each_takes) for key in keys]
     calibrated_in = max(sum(calibrating) / n_workers, max(calibrating, default=0.0))
@@ -236,7 +270,9 @@ def plan(
         (toys * cost.toy_seconds + left.exact_rows * cost.exact_seconds) / n_workers + calibrated_in
         for toys in (left.toys, left.most_toys)
     )
-    cell_mb = len(study.columns) * (1024 * 8 * 3 + study.n_blocks * 9) / 1e6
+    kept = len(study.columns) * (study.keep == "toys" and not cost.outcomes)
+    cell_mb = (len(study.columns) * (1024 * 8 * 3 + study.n_blocks * 9) + kept * study.most_toys * 2) / 1e6
+    task_mb = kept * max(task_toys or task_toys_of(study), study.toys_per_block) * 2 / 1e6
     return {
         "study": study.name,
         "cells": study.cells,
@@ -256,8 +292,11 @@ def plan(
         "n_workers": n_workers,
         "memory_mb": {
             "driver": round(_DRIVER_MB + min(study.cells * cell_mb, MOST_HELD / 1e6)),
-            "worker": round(250 + study.toys_per_block * 16 / 1e6 + cost.outcomes * len(study.columns) * 50 / 1e6),
+            "worker": round(
+                250 + study.toys_per_block * 16 / 1e6 + cost.outcomes * len(study.columns) * 50 / 1e6 + task_mb
+            ),
         },
+        "kept_mb": study.cells * study.most_toys * kept * _KEPT_TOY / 1e6,
         "smallest_deficit": {f"{cl:.12g}": _smallest_deficit(study, cl) for cl in study.cl},
     }
 
@@ -269,7 +308,7 @@ def _smallest_deficit(study: Study, cl: float) -> float:
     return smallest_deficit(study.most_toys, cl, len(rule.looks) * rule.tests, rule.error)
 
 
-def _task_toys(study: Study) -> float:
+def task_toys_of(study: Study) -> float:
     """Return how many toys make a task of about a second: fewer where limits are set toy by toy."""
     row = Row(study.source, study.columns, study.b[-1], study.s_true)
     if box_of(study.experiment.build(), row):
@@ -408,7 +447,7 @@ def _missing_calibrations(study: Study, store: str | Path, task_toys: float) -> 
     return [key for key in keys if find_calibration(store, key) is None]
 
 
-def _calibrate(
+def calibrate(
     needs: Sequence[Need],
     known: Calibrations,
     store: str | Path,
@@ -446,7 +485,7 @@ def _errors(needs: Sequence[Need], calibrations: Calibrations) -> dict[tuple[str
     return errors
 
 
-def _trust(ledger: Ledger, study: Study, replace: bool) -> None:
+def trust(ledger: Ledger, study: Study, *, replace: bool) -> None:
     """Compare a stored block of each column with the code and the libraries of now, if those have changed since."""
     changed: dict[str, None] = {}
     for task, digests in ledger.sentinels():

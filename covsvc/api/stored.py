@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from covsvc.engine.statistics import statistics_of
 from covsvc.engine.work import tables_of
 from covsvc.errors import CovsvcError, StoreError
 from covsvc.interval_tables import IntervalTable, interval_table, missing_table
-from covsvc.maps import resolved, summarize
+from covsvc.maps import CELLS, resolved, summarize
 from covsvc.regions import SeenDensities
 from covsvc.store.repository import driver_of, open_cube
 from covsvc.study import Study, study_of
@@ -56,20 +56,25 @@ def stored_study(cube: xr.Dataset) -> Study:
 
 def maps_of(cube: xr.Dataset) -> xr.Dataset:
     """Return the maps of what the last run of a study asked for; a cube holds all that was ever stored of it."""
-    return summarize(_part_of(cube, stored_study(cube)))
+    return summarize(part_of(cube, stored_study(cube).axes))
 
 
-def _part_of(cube: xr.Dataset, study: Study) -> xr.Dataset:
-    return cube.sel(
-        {name: [value for value in values if value in cube[name].values] for name, values in study.axes.items()}
-    )
+def part_of(cube: xr.Dataset, axes: Mapping[str, list[Any]]) -> xr.Dataset:
+    """Return what a cube holds of these labels and values."""
+    return cube.sel({name: [value for value in values if value in cube[name].values] for name, values in axes.items()})
+
+
+def axes_told(cube: xr.Dataset) -> dict[str, list[Any]]:
+    """Return the grid and the labels of the study that a cube tells of, whether it can be built here or not."""
+    study = json.loads(cube.attrs["study"])
+    return {"limit_method": [each["label"] for each in study["methods"]], **{name: study[name] for name in CELLS[1:]}}
 
 
 def status(store: str | Path, name: str, at: str = "main") -> dict[str, Any]:
     """Say how complete a stored study is, or was, what failed, what all of its commits spent, and who works on it."""
     cube = open_cube(store, name, at)
     study = stored_study(cube)
-    here = _part_of(cube, study)
+    here = part_of(cube, study.axes)
     blocks = here["block_status"].values[..., : study.n_blocks]
     left = map(missing_in(cube, study), study.b)
     toys = int(here["n_toys"].max(["limit_method", "cl"]).sum())

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from errno import ENOSPC
 from io import TextIOWrapper
 from pathlib import Path
@@ -16,15 +13,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from covsvc.cli.accept import accept, baselines
 from covsvc.cli.doctor import doctor
 from covsvc.cli.exits import CLUSTER, GATE_FAILED, INCOMPLETE, INTERRUPTED, PASSED, USAGE
 from covsvc.cli.history import gc, history, tag
 from covsvc.cli.limit import limit
 from covsvc.cli.moving import PART, export_study, import_study, merge_studies
-from covsvc.cli.options import AT, STORE
+from covsvc.cli.options import AT, CLUSTER_OPTION, STORE, WORKERS
 from covsvc.cli.printing import AS_JSON, level, new_table, observed_table, print_json, print_table, say
+from covsvc.cli.progress import duration, progress, working
 from covsvc.cli.replay import replay
 from covsvc.cli.tables import tables
+from covsvc.cli.trend import trend
+from covsvc.cli.validate import validate
 from covsvc.errors import ClusterError, CovsvcError, StoreError, TaskError
 from covsvc.version import __version__
 
@@ -68,14 +69,8 @@ def cli() -> None:
 @cli.command()
 @FILE
 @STORE
-@click.option(
-    "--cluster",
-    default="local",
-    show_default=True,
-    metavar="NAME|ADDRESS",
-    help="local starts processes here; none works in this process; tcp://host:port is a Dask scheduler.",
-)
-@click.option("--workers", type=click.IntRange(1), help="Processes of a local cluster; as many as cores unless given.")
+@CLUSTER_OPTION
+@WORKERS
 @click.option(
     "--report",
     "report_folder",
@@ -127,10 +122,10 @@ def run(
         before = api.remainder(study, store, replace=replace, retry_failed=retry_failed, part=part)
         say(_announce(study, before, part))
         try:
-            with _progress(study.name) as progress:
+            with progress(study.name) as shown:
                 reached: list[Progress] = []
 
-                def show(at: Progress, reached: list[Progress] = reached, show: Any = progress) -> None:
+                def show(at: Progress, reached: list[Progress] = reached, show: Any = shown) -> None:
                     reached[:] = [at]
                     show(at)
 
@@ -152,7 +147,7 @@ def run(
         page = None
         if report_folder:
             folder = Path(report_folder) / (study.name if len(studies) > 1 else "")
-            with _working(f"{study.name}: drawing the report") as tell:
+            with working(f"{study.name}: drawing the report") as tell:
                 page = api.write_report(cube, folder, maps=maps, progress=tell)
         told.append(
             {
@@ -199,12 +194,14 @@ def plan(file: str, store: str, workers: int, as_json: bool) -> None:
             "tasks": f"{each['tasks']:,} of toys and {each['exact_rows']:,} of exact values are missing"
             if each["enumerable"]
             else f"{each['tasks']:,} of toys are missing; coverage is not summed exactly",
-            "expected time": f"{_from_to(each, 'seconds', _duration)} on {each['n_workers']} workers",
+            "expected time": f"{_from_to(each, 'seconds', duration)} on {each['n_workers']} workers",
             "memory": f"driver about {each['memory_mb']['driver']:,} MB, a worker {each['memory_mb']['worker']:,} MB",
             "smallest deficit": f"{deficits}: what toys alone show of under-coverage, with 80 % power",
         }
         if each["calibrations"]:
             lines["calibrations"] = f"{each['calibrations']:,} to be made first, from the methods' own toys"
+        if each["kept_mb"]:
+            lines["on disk"] = f"about {each['kept_mb']:,.1f} MB for all toys, which are kept one by one"
         if each["new_columns"]:
             lines["new columns"] = f"{', '.join(each['new_columns'])}: the toys of every cell are drawn again for them"
         if not (each["tasks"] or each["exact_rows"]):
@@ -241,8 +238,8 @@ def status(studies: tuple[str, ...], store: str, at: str, as_json: bool) -> None
         click.echo(f"  snapshot {each['snapshot']}, {each['written_at']}")
         if spent := each["spent"]:
             click.echo(
-                f"  {spent['toys']:,} toys drawn in {_duration(spent['wall_seconds'])}, "
-                f"{spent['toys_per_second']:,.0f} toys/s; {_duration(spent['cpu_seconds'])} of CPU"
+                f"  {spent['toys']:,} toys drawn in {duration(spent['wall_seconds'])}, "
+                f"{spent['toys_per_second']:,.0f} toys/s; {duration(spent['cpu_seconds'])} of CPU"
             )
         if each["driver"]:
             click.echo(f"  a driver works on it: {each['driver']}")
@@ -275,7 +272,7 @@ def report(study: str, store: str, out: str, at: str, gate: bool, as_json: bool)
 
     cube = api.open_cube(store, study, at)
     maps = api.maps_of(cube)
-    with _working(f"{study}: drawing the report") as tell:
+    with working(f"{study}: drawing the report") as tell:
         page = api.write_report(cube, out, maps=maps, progress=tell)
     verdict = api.judge(maps)
     if as_json:
@@ -321,7 +318,9 @@ def experiments(as_json: bool) -> None:
         click.echo(f"    {each['summary']}")
 
 
-for each in (doctor, export_study, gc, history, import_study, limit, merge_studies, replay, tables, tag):
+for each in (accept, baselines, doctor, export_study, gc, history, import_study, limit, merge_studies):
+    cli.add_command(each)
+for each in (replay, tables, tag, trend, validate):
     cli.add_command(each)
 
 
@@ -413,64 +412,6 @@ def _announce(study: Study, left: Any, part: tuple[int, int] | None) -> str:
         f"{study.name}: {share}{study.cells:,} cells, {len(study.columns)} columns; "
         f"{_from_to(vars(left), 'toys', lambda toys: f'{toys:,}')} toys{exact} to compute{new}"
     )
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Callable[[Progress], None]]:
-    """Yield what shows progress: a live bar on a terminal, a plain line now and then elsewhere."""
-    if sys.stderr.isatty():
-        from rich import progress as bar
-        from rich.console import Console
-
-        columns = (
-            bar.TextColumn("{task.description}"),
-            bar.BarColumn(),
-            bar.TextColumn("{task.fields[told]}"),
-        )
-        with bar.Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as shown:
-            task = shown.add_task(name, total=None, told="starting")
-            yield lambda at: shown.update(task, total=at.all_toys or None, completed=at.toys, told=_told(at))
-        return
-    last = [-math.inf]
-
-    def tell(at: Progress) -> None:
-        if at.all_calibrations or at.toys == at.all_toys or time.monotonic() - last[0] > 5:
-            last[0] = time.monotonic()
-            say(_told(at))
-
-    yield tell
-
-
-def _told(at: Progress) -> str:
-    if at.all_calibrations:
-        return f"{at.calibrations}/{at.all_calibrations} calibrations  {_duration(at.seconds)}"
-    rate = at.toys / at.seconds if at.seconds > 0 else 0.0
-    left = _duration((at.all_toys - at.toys) / rate) if rate else "?"
-    if at.at_most and at.toys < at.all_toys:
-        left = f"at most {left}"
-    return f"{at.cells:.0f}/{at.all_cells} cells  {at.toys:,} toys  {rate:,.0f} toys/s  {left} left"
-
-
-@contextmanager
-def _working(what: str) -> Iterator[Callable[[str], None]]:
-    """Yield what says how far some work is, where that can be overwritten."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.text import Text
-
-        with Console(stderr=True).status(what) as shown:
-            yield lambda line: shown.update(Text(f"{what}: {line}"))
-    else:
-        say(what)
-        yield lambda _: None
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
 def _print_run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -51,7 +52,13 @@ def history(study: str, store: str, as_json: bool) -> None:
             each.get("covsvc", ""),
             ", ".join(each["tags"]),
         )
+    table.caption = "\n".join(_baseline(each) for each in found if each.get("accepted", {}).get("tag") in each["tags"])
     print_table(table)
+
+
+def _baseline(commit: Mapping[str, Any]) -> str:
+    told = commit["accepted"]
+    return f"{told['tag']}: {told['outcome']}, accepted by {told['who']}: {told['reason']}"
 
 
 @click.command()
@@ -121,8 +128,9 @@ def _age(_context: click.Context, _parameter: click.Parameter, given: str) -> ti
 def gc(studies: tuple[str, ...], store: str, older_than: timedelta, keep: int, dry_run: bool, as_json: bool) -> None:
     """Forget old commits of stored studies, and delete what only they refer to.
 
-    What is stored now and what has a tag stays, bit for bit; so do the sums of toys and CPU seconds. A study on which
-    a driver works is refused.
+    What is stored now and what has a tag stays, bit for bit; so do the sums of toys and CPU seconds. Candidates of
+    `covsvc validate` are dropped when they are older, too, or when what they were made from is not what is stored now.
+    A study on which a driver works is refused.
 
     \b
       covsvc gc cleo-tau-mu-gamma --dry-run
@@ -139,6 +147,8 @@ def gc(studies: tuple[str, ...], store: str, older_than: timedelta, keep: int, d
             would = "would be forgotten" if dry_run else "forgotten"
             files = f"{told['files']:,} files, {_size(told['bytes'])}"
             freed = f"nothing refers to {files} already" if dry_run else f"{files} deleted"
+            if number := len(told["dropped"]):
+                commits += f" and {number:,} candidate{'s' * (number > 1)}"
             click.echo(f"{study}: {commits} {would}; {freed}")
     if as_json:
         print_json(found)

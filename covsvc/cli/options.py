@@ -17,5 +17,15 @@ AT = click.option(
     default="main",
     show_default=True,
     metavar="COMMIT",
-    help="A tag, a snapshot or its beginning, or a time; `covsvc history` lists them.",
+    help="A tag, baseline, candidate, snapshot or time; `covsvc history` and `covsvc baselines` list them.",
+)
+CLUSTER_OPTION = click.option(
+    "--cluster",
+    default="local",
+    show_default=True,
+    metavar="NAME|ADDRESS",
+    help="local starts processes here; none works in this process; tcp://host:port is a Dask scheduler.",
+)
+WORKERS = click.option(
+    "--workers", type=click.IntRange(1), help="Processes of a local cluster; as many as cores unless given."
 )

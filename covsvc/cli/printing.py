@@ -80,10 +80,10 @@ def observed_table(rows: Sequence[Mapping[str, Any]], scale: float | None = None
         if scale is not None:
             cells.append(scaled(row["upper"], scale))
         if with_coverage and known:
-            cells += [_coverage(row["coverage"], row["cl"]), _coverage(row["worst_coverage_at_b"], row["cl"])]
+            cells += [coverage(row["coverage"], row["cl"]), coverage(row["worst_coverage_at_b"], row["cl"])]
         if with_grid:
             where = f"{row['worst_s_true']:.4g}, {row['worst_b']:g}" if math.isfinite(row["worst_b"]) else ""
-            cells += [_coverage(row["worst_coverage"], row["cl"]), where]
+            cells += [coverage(row["worst_coverage"], row["cl"]), where]
         if with_expected:
             cells += [_expected(each, scale) for each in row["expected"]]
         table.add_row(*cells)
@@ -143,7 +143,8 @@ def _expected(upper: float, scale: float | None) -> str:
     return scaled(upper, scale) if scale is not None else f"{upper:.4f}" if math.isfinite(upper) else "no limit"
 
 
-def _coverage(value: float, cl: float) -> str:
+def coverage(value: float, cl: float) -> str:
+    """Return a coverage with as many digits as it takes to tell it from `cl`, and a star below."""
     from covsvc.tally import ROUNDING
 
     if math.isnan(value):

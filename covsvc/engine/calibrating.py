@@ -96,6 +96,7 @@ def key_of(column: Column, known: Any) -> str:
         code_of(type(method).__module__, type(known).__module__),
         known.key,
         f"{column.cl:.12g}",
+        *filter(None, [column.code]),
     ]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 

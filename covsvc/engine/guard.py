@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import IO, Any, cast
 
 from covsvc import registry
@@ -172,11 +173,14 @@ class _Here(threading.local):
     """The processes of this thread: none waits for the answer to another's request."""
 
     def __init__(self) -> None:
-        self.workers: dict[tuple[str, int], _Worker] = {}
+        self.workers: dict[tuple[str, int, str], _Worker] = {}
 
-    def worker(self, package: str, memory_mb: int) -> _Worker:
-        """Return the process of a package, started if there is none."""
-        at, path = (package, memory_mb), os.pathsep.join(each or os.curdir for each in sys.path)
+    def worker(self, package: str, memory_mb: int, code: str) -> _Worker:
+        """Return the process of a package, with the covsvc of a folder if one is named, started if there is none."""
+        if code and not (Path(code) / "covsvc").is_dir():
+            raise MethodFailed(f"{code}: holds no covsvc here")
+        at = package, memory_mb, code
+        path = os.pathsep.join(each or os.curdir for each in (*filter(None, [code]), *sys.path))
         if at not in self.workers or not self.workers[at].is_alive or self.workers[at].path != path:
             self.workers[at] = _Worker(memory_mb, path)
         return self.workers[at]
@@ -214,7 +218,7 @@ def _ask(column: Column, what: str, calibration: Calibration | None, *arguments:
         raise MethodFailed(f"not asked again: {given_up[column.key]}")
     request = pack((column.spec.name, column.spec.options, what, calibration, arguments))
     while True:
-        worker = _here.worker(registry.package_of("methods", column.spec.name), isolation.memory_mb)
+        worker = _here.worker(registry.package_of("methods", column.spec.name), isolation.memory_mb, column.code)
         was_fresh = worker.is_fresh
         try:
             kind, answer = unpack(worker.ask(request, isolation.seconds), bytearray)

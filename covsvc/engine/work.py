@@ -199,12 +199,14 @@ def run_task(
     """Draw the toys of `task` and tally the limits that each of its columns sets.
 
     A column whose limits are in `tables` sees histograms of outcomes; any other sees toy by toy. `calibrations` are
-    those of the columns that are named, or the reasons why there are none; other methods make their own.
+    those of the columns that are named, or the reasons why there are none; other methods make their own. Limits that
+    `tables` hold are not kept one by one: of them everything is known exactly.
     """
     begun = time.thread_time()
     experiment = task.source.experiment.build()
-    counter = Counter(task.columns, task.b, task.s_true, task.start, task.stop)
     held, table = tables.only(task.columns) or ([], None)
+    kept = task.source.toys_per_block if task.keep and table is None else 0
+    counter = Counter(task.columns, task.b, task.s_true, task.start, task.stop, kept)
     known = dict(zip(calibrated_columns, calibrations, strict=True))
     without = tables.failed | {key: each for key, each in known.items() if isinstance(each, str)}
     failed = {index: without[each.key] for index, each in enumerate(task.columns) if each.key in without}
@@ -283,6 +285,7 @@ class _Asked:
             return
         self.unanswered = 0
         counter.add([self.index], cell, Told.of([limits]), np.ones((1, len(limits)), np.int64), block)
+        counter.keep(self.index, cell, limits, block)
         if (limits.status == Status.FAILED).any() and not counter.is_explained(self.index, cell):
             counter.explain(self.index, cell, why_failed(self.method, observed, self.cl, limits))
 

@@ -2,5 +2,6 @@
 
 from covsvc.report.limit_plot import write_scan
 from covsvc.report.page import write_page
+from covsvc.report.validation_page import write_validation
 
-__all__ = ["write_page", "write_scan"]
+__all__ = ["write_page", "write_scan", "write_validation"]

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from covsvc.interval_tables import IntervalTable
 from covsvc.regions import SeenDensities
@@ -25,7 +23,7 @@ from covsvc.report.medians import MEDIANS, describe_medians, draw_medians
 from covsvc.report.mistakes import MISTAKES, describe_mistakes, draw_mistakes
 from covsvc.report.narsky import describe_toy_model, draw_toy_model, published_cells, toy_model_cells
 from covsvc.report.null_significance import draw_null, null_cells, null_sentences
-from covsvc.report.picture import drawing, inline, save, write
+from covsvc.report.picture import FIGURES, embed, write
 from covsvc.report.plugged_figures import plugged_figures
 from covsvc.report.side_by_side import compared_cells, compared_rows
 from covsvc.report.sigma_map import draw_sigma, sigma_range
@@ -33,6 +31,7 @@ from covsvc.report.slices import draw_slices, slice_rows
 from covsvc.report.statistics import draw_statistics, statistics_cells, statistics_sentences
 from covsvc.report.stems import unique_stems
 from covsvc.report.strokes import strokes
+from covsvc.report.templates import render
 from covsvc.report.thresholds import (
     STATISTICS,
     describe_thresholds,
@@ -52,8 +51,6 @@ from covsvc.report.toys_spent import (
 )
 from covsvc.report.worst_cells import MOST_SHOWN, worst_rows
 from covsvc.worst_cells import WorstCell
-
-FIGURES = "figures"
 
 
 def write_page(
@@ -129,41 +126,38 @@ def write_page(
     study = _attribute(maps, "study")
     reasons = [each for kind in ("toy_failures", "failures") for each in json.loads(maps.attrs.get(kind, "[]"))]
     background = _background(study)
-    page = (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            study=study,
-            study_text=json.dumps(study, indent=2, ensure_ascii=False),
-            verdict=verdict,
-            findings=tables.judged(verdict.get("findings", ())),
-            observed=tables.on_observation(observed),
-            summary=tables.summary(every, methods),
-            worst=worst_rows(worst),
-            most_worst=MOST_SHOWN,
-            notes=tables.equal_limits(notes),
-            sections=sections,
-            spent=_spent(maps, folder),
-            interval="interval of the budget" if "adaptive" in maps.attrs else "95 % Clopper-Pearson interval",
-            expected=_expected(expected, stems, folder),
-            seen=expected is not None and bool(expected.get("observed", xr.DataArray(float("nan"))).notnull().any()),
-            null=_null(null, folder),
-            statistics=_statistics(statistics, folder),
-            plugged=plugged_figures(maps, study, lambda draw, name, said: _put(draw, name, folder, said)),
-            toy_model=_toy_model(toy_model, methods, folder),
-            densities=_densities(densities, folder),
-            published=published_cells(observed, methods) if tau_mu_gamma else [],
-            beside=[] if events is None else _beside(every, methods, background, folder),
-            background=background,
-            thresholds=[shown for table in events or () if (shown := _thresholds(table, methods, folder))["figures"]],
-            reach=tables.reach(every, methods, events or ()),
-            stems=stems,
-            without_limit=tables.without_limit(every, reasons),
-            failures=failure_rows(maps),
-            methods={label: dict(methods.get(label, {})) for label in stems},
-            provenance=_attribute(maps, "provenance"),
-            two_sided=any(method.get("sided") == "two" for method in methods.values()),
-        )
+    page = render(
+        "page.html.j2",
+        study=study,
+        study_text=json.dumps(study, indent=2, ensure_ascii=False),
+        verdict=verdict,
+        findings=tables.judged(verdict.get("findings", ())),
+        observed=tables.on_observation(observed),
+        summary=tables.summary(every, methods),
+        worst=worst_rows(worst),
+        most_worst=MOST_SHOWN,
+        notes=tables.equal_limits(notes),
+        sections=sections,
+        spent=_spent(maps, folder),
+        interval="interval of the budget" if "adaptive" in maps.attrs else "95 % Clopper-Pearson interval",
+        expected=_expected(expected, stems, folder),
+        seen=expected is not None and bool(expected.get("observed", xr.DataArray(float("nan"))).notnull().any()),
+        null=_null(null, folder),
+        statistics=_statistics(statistics, folder),
+        plugged=plugged_figures(maps, study, lambda draw, name, said: embed(draw, name, folder, said)),
+        toy_model=_toy_model(toy_model, methods, folder),
+        densities=_densities(densities, folder),
+        published=published_cells(observed, methods) if tau_mu_gamma else [],
+        beside=[] if events is None else _beside(every, methods, background, folder),
+        background=background,
+        thresholds=[shown for table in events or () if (shown := _thresholds(table, methods, folder))["figures"]],
+        reach=tables.reach(every, methods, events or ()),
+        stems=stems,
+        without_limit=tables.without_limit(every, reasons),
+        failures=failure_rows(maps),
+        methods={label: dict(methods.get(label, {})) for label in stems},
+        provenance=_attribute(maps, "provenance"),
+        two_sided=any(method.get("sided") == "two" for method in methods.values()),
     )
     index = folder / "index.html"
     write(index, page.encode())
@@ -181,11 +175,11 @@ def _section(
             {
                 "cl": f"{column.cl:.12g}",
                 "b": [f"{b:g}" for b in column.b],
-                "coverage": _put(
+                "coverage": embed(
                     partial(draw_coverage, column), f"coverage-{end}", folder, tables.describe_coverage(column)
                 ),
                 "coverage_cells": tables.coverage_cells(column),
-                "sigma": _put(
+                "sigma": embed(
                     partial(draw_sigma, column, *span), f"sigma-{end}", folder, tables.describe_sigma(column)
                 ),
                 "sigma_cells": tables.sigma_cells(column),
@@ -203,7 +197,7 @@ def _slices(group: Sequence[Column], stem: str, folder: Path, curves: xr.Dataset
     )
     inside, both = map(sum, zip(*(column.agreement() for column in group), strict=True))
     return {
-        "picture": _put(partial(draw_slices, group, curves), f"slices-{stem}", folder, described),
+        "picture": embed(partial(draw_slices, group, curves), f"slices-{stem}", folder, described),
         "b": b,
         "levels": [{"cl": f"{column.cl:.12g}", "cells": tables.toy_cells(column, rows)} for column in group],
         "inside": inside,
@@ -221,7 +215,7 @@ def _expected(expected: xr.Dataset | None, stems: Mapping[str, str], folder: Pat
         if label not in labels:
             continue
         limits = expected.sel(limit_method=label)
-        picture = _put(
+        picture = embed(
             partial(draw_expected, expected, label), f"expected-{stem}", folder, describe_expected(expected, label)
         )
         levels = [
@@ -240,7 +234,7 @@ def _spent(maps: xr.Dataset, folder: Path) -> dict[str, Any] | None:
     sentences = spent_sentences(spent)
     described = f"Map of the toys spent. {sentences[0]} {describe_marks(spent)} The table below holds the numbers."
     return {
-        "picture": _put(partial(draw_spent, spent), "toys-spent", folder, described),
+        "picture": embed(partial(draw_spent, spent), "toys-spent", folder, described),
         "sentences": sentences,
         "margin": f"{spent.rule.margin:.12g}",
         "b": [f"{b:g}" for b in spent.b.tolist()],
@@ -255,7 +249,7 @@ def _null(null: xr.Dataset | None, folder: Path) -> dict[str, Any] | None:
         return None
     sentences, (heads, cells) = null_sentences(null), null_cells(null)
     described = f"{' '.join(sentences)} The table below holds the numbers."
-    picture = _put(partial(draw_null, null), "significance", folder, described)
+    picture = embed(partial(draw_null, null), "significance", folder, described)
     wide = null.sizes["threshold"] > 1
     return {"picture": picture, "sentences": sentences, "heads": heads, "cells": cells, "wide": wide}
 
@@ -265,7 +259,7 @@ def _statistics(statistics: xr.Dataset | None, folder: Path) -> dict[str, Any] |
         return None
     sentences = statistics_sentences(statistics)
     described = f"{' '.join(sentences)} The table below holds the numbers."
-    picture = _put(partial(draw_statistics, statistics), "statistics", folder, described)
+    picture = embed(partial(draw_statistics, statistics), "statistics", folder, described)
     rows, wide = statistics_cells(statistics), statistics.sizes["statistic"] > 1
     return {"picture": picture, "sentences": sentences, "rows": rows, "wide": wide}
 
@@ -274,7 +268,9 @@ def _densities(seen: SeenDensities | None, folder: Path) -> dict[str, Any] | Non
     if seen is None:
         return None
     sentence, cells = describe_densities(seen), density_cells(seen)
-    picture = _put(partial(draw_densities, seen), "densities", folder, f"{sentence} The table below holds the numbers.")
+    picture = embed(
+        partial(draw_densities, seen), "densities", folder, f"{sentence} The table below holds the numbers."
+    )
     return {
         "picture": picture,
         "sentence": sentence,
@@ -293,7 +289,7 @@ def _toy_model(
     sentences = describe_toy_model(limits)
     described = f"{' '.join(sentences)} The tables below hold the numbers."
     return {
-        "picture": _put(partial(draw_toy_model, limits, methods), "toy-model", folder, described),
+        "picture": embed(partial(draw_toy_model, limits, methods), "toy-model", folder, described),
         "cl": f"{limits.attrs['cl']:.12g}",
         "labels": limits["limit_method"].to_numpy().tolist(),
         "sentences": sentences,
@@ -314,7 +310,7 @@ def _beside(
         described = describe_medians(group), describe_mistakes(group)
         below = "The tables below hold the numbers."
         drawn = (
-            _put(partial(draw, group, styles, background), f"{name}-{end}", folder, f"{said} {below}")
+            embed(partial(draw, group, styles, background), f"{name}-{end}", folder, f"{said} {below}")
             for draw, name, said in zip((draw_medians, draw_mistakes), ("medians", "mistakes"), described, strict=True)
         )
         pictures = dict(zip(("medians", "mistakes"), drawn, strict=True))
@@ -354,7 +350,7 @@ def _thresholds(table: IntervalTable, methods: Mapping[str, Mapping[str, Any]], 
     figures = [
         {
             "name": statistic.name,
-            "picture": _put(
+            "picture": embed(
                 partial(draw_thresholds, table, statistic),
                 f"{statistic.field}-{end}",
                 folder,
@@ -374,24 +370,6 @@ def _thresholds(table: IntervalTable, methods: Mapping[str, Mapping[str, Any]], 
     }
 
 
-def _put(draw: Callable[[], Figure], name: str, folder: Path, described: str) -> dict[str, Any]:
-    """Draw a figure, write its files and return its element."""
-    with drawing():
-        figure = draw()
-        save(figure, folder / FIGURES / name)
-        return {"name": name, "svg": inline(figure, name, described)}
-
-
 def _attribute(maps: xr.Dataset, name: str) -> dict[str, Any]:
     said: dict[str, Any] = json.loads(maps.attrs.get(name, "{}"))
     return said
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("covsvc.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

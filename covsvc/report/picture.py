@@ -42,6 +42,9 @@ FORMATS: dict[str, tuple[int, dict[str, None]]] = {
 }
 """Resolution of images, and what metadata is left out so that the bytes are the same every time."""
 
+FIGURES = "figures"
+"""The folder of a page's figures, beside it."""
+
 _DRAWING = threading.Lock()
 
 
@@ -84,6 +87,17 @@ def write_picture(path: Path, draw: Callable[[], Figure], what: str = "picture")
         path.parent.mkdir(parents=True, exist_ok=True)
         save_as(figure, path)
     return path
+
+
+def embed(draw: Callable[[], Figure], name: str, folder: Path, described: str) -> dict[str, str]:
+    """Draw a figure for the page in `folder`, write its files, and return its name and its svg element.
+
+    `described` stands for the figure where it cannot be seen.
+    """
+    with drawing():
+        figure = draw()
+        save(figure, folder / FIGURES / name)
+        return {"name": name, "svg": inline(figure, name, described)}
 
 
 def inline(figure: Figure, name: str, described: str) -> str:

@@ -13,10 +13,13 @@ import zarr
 
 from covsvc.errors import StoreError
 from covsvc.study import BLOCKS_PER_TILE
-from covsvc.tally import COUNTS, EXACT, N_BINS, WORST
+from covsvc.tally import COUNTS, EXACT, N_BINS, NOT_DRAWN, WORST
 
-SCHEMA = 1
-"""Version of the schema; a store of a newer one is refused."""
+SCHEMA = 2
+"""Version of the schema that is known here; a store of a newer one is refused."""
+
+WITHOUT_TOYS = 1
+"""Version of the schema of a cube without toys one by one, which older versions of covsvc extend without harm."""
 
 AXES = ("limit_method", "cl", "b", "s_true")
 """Axes that grow: new values go to the end, reading sorts."""
@@ -41,6 +44,9 @@ ARRAYS: Mapping[str, _Variable] = {
 }
 """Arrays over `AXES` and the dimensions named here; `exact_status` is 0 missing, 1 summed, 2 not enumerable."""
 
+TOY_BINS = _Variable("int16", NOT_DRAWN, ("toy",))
+"""The array of toys one by one, which a cube has once there are any."""
+
 LONG_NAMES = {
     "n_toys": "toys of the blocks that are done",
     "n_covered": "toys whose interval covers s_true",
@@ -63,6 +69,7 @@ LONG_NAMES = {
     "worst_s_true": "signal at which coverage is smallest",
     "worst_s_min": "start of the range that was searched",
     "worst_s_max": "end of the range that was searched",
+    "toy_bins": "2 x bin of the upper limit + 1 if it covers; 8318 empty, 8320 unbounded + 1, -1 failed, -2 not kept",
 }
 
 
@@ -82,9 +89,22 @@ def create(root: zarr.Group, axes: Mapping[str, Sequence[Any]], n_blocks: int, s
     write_axes(root, axes)
 
 
+def keep_toys(root: zarr.Group, toys_per_block: int) -> None:
+    """Create the array of toys one by one, if there is none; a chunk is a block of a cell, with all columns."""
+    if "toy_bins" in root:
+        return
+    *cells, n_blocks = root["block_status"].shape
+    sizes = {**dict(zip(AXES, cells, strict=True)), "toy": n_blocks * toys_per_block}
+    chunks = sizes | {"b": 1, "s_true": 1, "toy": toys_per_block}
+    _create(root, "toy_bins", (*AXES, *TOY_BINS.extra), sizes, chunks, TOY_BINS.dtype, TOY_BINS.fill)
+    root.attrs["schema"] = SCHEMA
+
+
 def grow(root: zarr.Group, axes: Mapping[str, Sequence[Any]], n_blocks: int) -> None:
     """Resize the arrays of a cube to longer axes."""
     sizes = {**{name: len(axes[name]) for name in AXES}, **_fixed_sizes(n_blocks)}
+    if "toy_bins" in root:
+        sizes["toy"] = n_blocks * root["toy_bins"].chunks[-1]
     for name, array in root.arrays():
         wanted = tuple(sizes[dimension] for dimension in array.metadata.dimension_names)
         if array.shape != wanted:
@@ -123,12 +143,14 @@ def read(store: Any, where: str) -> xr.Dataset:
     try:
         root = zarr.open_group(store, mode="r")
     except FileNotFoundError:  # its driver was killed before the first commit
-        raise StoreError(f"{where}: nothing is stored yet; `covsvc run` goes on with it") from None
+        told = "nothing is stored yet; `covsvc run` goes on with it, and `covsvc baselines` lists what can be accepted"
+        raise StoreError(f"{where}: {told}") from None
     check_schema(root, where)
     raw = xr.open_zarr(store, consolidated=False, chunks=None)
     order = {name: np.argsort(raw[name].values, kind="stable") for name in AXES[1:]}
     raw = raw.isel({name: index for name, index in order.items() if not np.array_equal(index, np.arange(len(index)))})
-    cube: xr.Dataset = raw[["limit_counts", "block_status", "limit_digest", "exact_status"]]
+    kept = ["toy_bins"] if "toy_bins" in raw else []
+    cube: xr.Dataset = raw[["limit_counts", "block_status", "limit_digest", "exact_status", *kept]]
     cube = cube.assign({name: raw["counts"].isel(count=index) for index, name in enumerate(COUNTS)})
     cube = cube.assign({name: raw["exact"].isel(quantity=index) for index, name in enumerate(EXACT)})
     cube = cube.assign({name: raw["worst"].isel(found=index) for index, name in enumerate(WORST)})

@@ -169,7 +169,8 @@ def _open(path: Path) -> xr.Dataset:
 
 def _otherwise_told(cube: xr.Dataset) -> Iterator[str]:
     """Yield what is missing, and whether attributes and axes, which neither format guards, are those written."""
-    absent = [name for name in (*schema.AXES, *schema.LONG_NAMES) if name not in cube.variables]
+    wanted = [*schema.AXES, *(name for name in schema.LONG_NAMES if name != "toy_bins")]  # which few cubes have
+    absent = [name for name in wanted if name not in cube.variables]
     if absent:
         yield f"no {', '.join(absent)} in it"
     elif cube.attrs.get(_TOLD) != _digest_of(cube):
@@ -195,6 +196,7 @@ def _without_digest(cube: xr.Dataset) -> Iterator[str]:
 
 def _write_zarr(cube: xr.Dataset, folder: Path) -> None:
     root = zarr.create_group(folder, attributes=dict(cube.attrs))
+    fills = {"toy_bins": schema.TOY_BINS.fill}
 
     def create(name: str, variable: xr.Variable, chunks: tuple[int, ...]) -> Any:
         text = variable.dtype.kind not in "biuf"
@@ -203,7 +205,7 @@ def _write_zarr(cube: xr.Dataset, folder: Path) -> None:
             shape=variable.shape,
             chunks=chunks,
             dtype="string" if text else variable.dtype,
-            fill_value="" if text else np.nan if variable.dtype.kind == "f" else 0,
+            fill_value="" if text else np.nan if variable.dtype.kind == "f" else fills.get(name, 0),
             dimension_names=variable.dims,
             attributes=dict(variable.attrs),
             compressors=ZstdCodec(level=3, checksum=True),
@@ -265,7 +267,8 @@ def _copy(
     after_each: Callable[[], None] = lambda: None,
 ) -> None:
     """Copy all variables to arrays that `create` makes, a tile of cells at a time."""
-    chunks = {"b": 1, "s_true": s_tile(cube), "block": BLOCKS_PER_TILE, "limit_bin": schema.BINS_PER_CHUNK}
+    size = json.loads(cube.attrs["source"])["toys_per_block"]
+    chunks = {"b": 1, "s_true": s_tile(cube), "block": BLOCKS_PER_TILE, "limit_bin": schema.BINS_PER_CHUNK, "toy": size}
     arrays = {
         name: create(
             str(name),
@@ -280,11 +283,20 @@ def _copy(
         for start in range(0, cube.sizes["s_true"], chunks["s_true"]):
             box = {"b": at, "s_true": slice(start, start + chunks["s_true"])}
             for name, variable in cube.data_vars.items():
-                place = {key: part for key, part in box.items() if key in variable.dims}
-                if "s_true" in place or start == 0:
-                    region = tuple(place.get(str(each), slice(None)) for each in variable.dims)
-                    arrays[name][region] = variable[place].values
+                for place in _places(variable, box, size):
+                    if "s_true" in place or start == 0:
+                        region = tuple(place.get(str(each), slice(None)) for each in variable.dims)
+                        arrays[name][region] = variable[place].values
             after_each()
+
+
+def _places(variable: xr.DataArray, box: Mapping[str, Any], toys: int) -> Iterator[dict[str, Any]]:
+    """Yield what a variable has of a box, of toys one by one so many at a time."""
+    place = {key: part for key, part in box.items() if key in variable.dims}
+    if "toy" not in variable.dims:
+        yield place
+    for first in range(0, variable.sizes.get("toy", 0), toys):
+        yield place | {"toy": slice(first, first + toys)}
 
 
 def s_tile(cube: xr.Dataset) -> int:

@@ -17,11 +17,15 @@ from covsvc.store.reason import reason_of
 MAIN = "main"
 """The branch of what is valid."""
 
+CANDIDATE = "candidate."
+"""What the names of branches begin with that wait to be accepted."""
+
 SHORT = 6
 """Letters of a short snapshot id, at least."""
 
 _SHORTEST, _LENGTH = 4, 20
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_BASELINE = re.compile(rf"({_TAG.pattern})@(\d{{8}}T\d{{6}}Z)")
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ def resolve(repository: icechunk.Repository, at: str, where: str) -> str:
     ----------
     repository : icechunk.Repository
     at : str
-        ``"main"``, a tag, a snapshot id or an unambiguous beginning of one (four letters or more), or a time such as
+        ``"main"``, a tag, the name of a baseline, of which the newest is meant, a candidate or an unambiguous beginning
+        of one, a snapshot id or an unambiguous beginning of one (four letters or more), or a time such as
         ``"2026-11-21"`` or ``"2026-11-21T10:30"`` (UTC unless it names its offset): the last commit until then.
     where : str
         What people call the place of the study.
@@ -91,6 +96,10 @@ def resolve(repository: icechunk.Repository, at: str, where: str) -> str:
         return str(repository.lookup_branch(MAIN))
     if at in repository.list_tags():
         return str(repository.lookup_tag(at))
+    if at.startswith(CANDIDATE):
+        return str(repository.lookup_branch(candidate_named(repository, at, where)))
+    if tag := next((tag for name, tag, _ in baseline_tags(repository) if name == at), None):
+        return str(repository.lookup_tag(tag))
     if _holds(repository, at.upper()):
         return at.upper()
     known = commits(repository)
@@ -109,6 +118,35 @@ def resolve(repository: icechunk.Repository, at: str, where: str) -> str:
     return meant[0]
 
 
+def candidate_branches(repository: icechunk.Repository) -> list[str]:
+    """Return the branches of the candidates, in alphabetical order."""
+    return sorted(str(branch) for branch in repository.list_branches() if branch.startswith(CANDIDATE))
+
+
+def candidate_named(repository: icechunk.Repository, beginning: str, where: str) -> str:
+    """Return the branch of the candidate that a beginning names.
+
+    Raises
+    ------
+    StoreError
+        If it names none, or several.
+    """
+    known = candidate_branches(repository)
+    meant = [branch for branch in known if branch.startswith(beginning)]
+    if len(meant) > 1:
+        raise StoreError(f"{where}: {beginning!r} begins {len(meant)} candidates, {', '.join(meant)}; give more of it")
+    if not meant:
+        raise StoreError(f"{where}: no candidate {beginning!r}; candidates are: {', '.join(known) or 'none'}")
+    return meant[0]
+
+
+def baseline_tags(repository: icechunk.Repository) -> list[tuple[str, str, datetime]]:
+    """Return name, tag and time of each baseline, newest first."""
+    told = [each for tag in repository.list_tags() if (each := _BASELINE.fullmatch(tag))]
+    found = [(each[1], each[0], datetime.strptime(each[2], "%Y%m%dT%H%M%S%z")) for each in told]
+    return sorted(found, key=lambda each: (each[2], each[0]), reverse=True)
+
+
 def time_of(at: str) -> datetime | None:
     """Return the time that a text names, in UTC unless it names its offset; None if it names none."""
     if "-" not in at:  # ids of snapshots may be all digits
@@ -120,6 +158,23 @@ def time_of(at: str) -> datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
+def check_name(repository: icechunk.Repository, tag: str, where: str) -> None:
+    """Raise StoreError if a name is none for a tag, means something else already, or is that of a tag."""
+    if not _TAG.fullmatch(tag) or len(tag) > 100:
+        hint = "; those with '@' are set when a baseline is accepted" if "@" in tag else ""
+        raise StoreError(f"{tag!r}: a tag is letters, digits, '.', '_' and '-', a letter or a digit first{hint}")
+    if tag == MAIN or time_of(tag) is not None:
+        raise StoreError(f"{tag!r}: names {'the newest commit' if tag == MAIN else 'a time'}; choose another tag")
+    if tag.startswith(CANDIDATE):
+        raise StoreError(f"{tag!r}: names a candidate; choose another tag")
+    meant = [each.snapshot for each in commits(repository) if each.snapshot.startswith(tag.upper())]
+    if meant and len(tag) >= _SHORTEST:
+        raise StoreError(f"{tag!r}: names the snapshot {meant[0]}; choose another tag")
+    if tag in repository.list_tags():
+        held = repository.lookup_tag(tag)
+        raise StoreError(f"{where}: tag {tag!r} stands at {held[:SHORT]} and does not move; choose another name")
+
+
 def set_tag(repository: icechunk.Repository, tag: str, snapshot: str, where: str) -> None:
     """Set a tag, which stays where it is.
 
@@ -128,17 +183,9 @@ def set_tag(repository: icechunk.Repository, tag: str, snapshot: str, where: str
     StoreError
         If the name is none for a tag, or was given before.
     """
-    if not _TAG.fullmatch(tag) or len(tag) > 100:
-        hint = "; those with '@' are set when a baseline is accepted" if "@" in tag else ""
-        raise StoreError(f"{tag!r}: a tag is letters, digits, '.', '_' and '-', a letter or a digit first{hint}")
-    if tag == MAIN or time_of(tag) is not None:
-        raise StoreError(f"{tag!r}: names {'the newest commit' if tag == MAIN else 'a time'}; choose another tag")
-    meant = [each.snapshot for each in commits(repository) if each.snapshot.startswith(tag.upper())]
-    if meant and len(tag) >= _SHORTEST:
-        raise StoreError(f"{tag!r}: names the snapshot {meant[0]}; choose another tag")
-    if tag in repository.list_tags():
-        held = repository.lookup_tag(tag)
-        raise StoreError(f"{where}: tag {tag!r} stands at {held[:SHORT]} and does not move; choose another name")
+    check_name(repository, tag, where)
+    if tag in [name for name, *_ in baseline_tags(repository)]:
+        raise StoreError(f"{where}: {tag!r} is the name of a baseline; choose another tag")
     try:
         repository.create_tag(tag, snapshot_id=snapshot)
     except icechunk.IcechunkError as error:

@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 
 from covsvc.errors import StoreError
 from covsvc.store import cube as schema
+from covsvc.store.candidates import ACCEPTED, VALIDATION, finish_acceptance
 from covsvc.store.export import s_tile
 from covsvc.store.place import Place, place_of
 from covsvc.store.provenance import Provenance, Spent
 from covsvc.store.reason import reason_of, unwritable
 from covsvc.store.repository import create_repository, first_reasons, makers, open_repository
-from covsvc.tally import COUNTS, DONE, EXACT, FAILED, MISSING, N_BINS, ROUNDING, WORST
+from covsvc.tally import COUNTS, DONE, EXACT, FAILED, MISSING, N_BINS, NOT_DRAWN, ROUNDING, WORST
 
-_OF_A_SNAPSHOT = ("snapshot", "store", "commit")
-"""Attributes that reading adds to those which are stored."""
+_OF_A_SNAPSHOT = ("snapshot", "store", "commit", VALIDATION, ACCEPTED)
+"""Attributes that reading adds to those which are stored, or that tell of one state alone."""
 
 _COLUMN = ("limit_method", "cl")
 
@@ -145,6 +146,7 @@ def _commit(
     provenance = Provenance(next(iter(repository.ancestry(branch="main"))).metadata, *makers())
     merged = merge.merged
     try:
+        finish_acceptance(repository, place)
         session = repository.writable_session("main")
         merge.write(zarr.open_group(session.store, mode="a"))
         provenance.add(merge.spent)
@@ -189,6 +191,18 @@ class _Part:
         if kind.extra == ("block",):
             values = np.pad(values, [(0, 0)] * 3 + [(0, self._n_blocks - values.shape[3]), (0, 0)])
         found[np.ix_(*held)] = values
+        return found
+
+    def codes(self, b: int, cells: slice, toys: slice) -> NDArray[np.int16]:
+        """Return `toy_bins`, shape (limit_method, cl, s_true, toy)."""
+        at = [self._at["limit_method"], self._at["cl"], self._at["s_true"][cells]]
+        found = np.full((*map(len, at), toys.stop - toys.start), NOT_DRAWN, np.int16)
+        if self._cube is not None and self.holds(b, cells) and toys.start < self._cube.sizes.get("toy", 0):
+            held = [np.flatnonzero(each >= 0) for each in at]
+            there = [each[index] for each, index in zip(at, held, strict=True)]
+            box = {"b": int(self._at["b"][b]), "s_true": there[2], "toy": toys}
+            read = _read_values(self.told, self._cube, ["toy_bins"], box, (*_COLUMN, "s_true", "toy"))[..., 0]
+            found[np.ix_(*held)] = read[np.ix_(there[0], there[1])]
         return found
 
     def worst(self, b: int) -> NDArray[np.float64]:
@@ -241,6 +255,7 @@ class _Merge:
         }
         self._index = {axis: {value: at for at, value in enumerate(values)} for axis, values in self.axes.items()}
         self.n_blocks = max(each.cube.sizes["block"] for each in (self.base, *sources))
+        self._keeps = any("toy_bins" in each.cube for each in (self.base, *sources))
         self._parts = [
             _Part(where, ours.cube if ours else None, self.axes, self.n_blocks),
             *(_Part(each.told, each.cube, self.axes, self.n_blocks) for each in sources),
@@ -298,6 +313,8 @@ class _Merge:
             schema.create(root, self.axes, self.n_blocks, self._tile)
         else:
             schema.grow(root, self.axes, self.n_blocks)
+        if self._keeps:
+            schema.keep_toys(root, self._attributes["source"]["toys_per_block"])
         for b, cells in self._work:
             blocks = self._blocks(b, cells)
             region = (slice(None), slice(None), b, cells)
@@ -306,10 +323,24 @@ class _Merge:
                 root["limit_digest"][region] = blocks.digest
                 root["counts"][region] = self._summed(blocks, b, cells, *COUNTS)
                 root["limit_counts"][region] = self._summed(blocks, b, cells, "limit_counts")[..., 0]
+                if self._keeps:
+                    self._write_codes(root, blocks, b, cells)
             root["exact"][region], root["exact_status"][region], _ = self._exact(b, cells)
         for b in self._rows:
             root["worst"][:, :, b], _ = self._worst(b)
         root.attrs.put(self._attributes)
+
+    def _write_codes(self, root: zarr.Group, blocks: _Blocks, b: int, cells: slice) -> None:
+        """Write the toys of a tile that any of the parts keeps one by one, a block at a time."""
+        size = self._attributes["source"]["toys_per_block"]
+        for block in range(self.n_blocks):
+            toys = slice(block * size, (block + 1) * size)
+            known = np.full((*blocks.status.shape[:3], size), NOT_DRAWN, np.int16)
+            for part, done in zip(self._parts, blocks.done[..., block], strict=True):
+                if done.any():  # who has the same block has the same limits, or keeps none
+                    known = np.where(done[..., None], np.maximum(known, part.codes(b, cells, toys)), known)
+            known[blocks.status[..., block] != DONE] = NOT_DRAWN
+            root["toy_bins"][:, :, b, cells, toys] = known
 
     def _tiles(self) -> Iterator[tuple[int, slice]]:
         """Yield the tiles of cells of which a source has any."""
@@ -470,7 +501,7 @@ def _read_values(
 
 
 def attributes_of(cube: xr.Dataset) -> dict[str, Any]:
-    """Return the attributes of a cube as they are stored."""
+    """Return the attributes of a cube that a merged one has, too."""
     return {key: _decoded(value) for key, value in cube.attrs.items() if key not in _OF_A_SNAPSHOT}
 
 
@@ -521,6 +552,7 @@ def _add_attributes(merged: dict[str, Any], source: Source, where: str) -> None:
         known["tables"] = method.get("tables", {}) | known.get("tables", {})
         errors = method.get("calibrations", {}), known.get("calibrations", {})
         known["calibrations"] = {cl: max(each.get(cl, 0.0) for each in errors) for cl in errors[0] | errors[1]}
+    merged["schema"] = max(merged["schema"], theirs["schema"])
     told_already = {_but_reason(each) for each in merged["failures"]}
     merged["failures"] += [each for each in theirs["failures"] if _but_reason(each) not in told_already]
     merged["toy_failures"] = first_reasons([*merged.get("toy_failures", []), *theirs.get("toy_failures", [])])
@@ -560,6 +592,8 @@ def _add_study(ours: dict[str, Any], theirs: Mapping[str, Any]) -> None:
     for name in schema.AXES[1:]:
         ours[name] = sorted({*ours[name], *theirs[name]})
     ours["n_toys"] = max(ours["n_toys"], theirs["n_toys"], key=_most_toys)
+    if theirs.get("keep", "counts") != "counts":
+        ours["keep"] = theirs["keep"]
     if ours.get("observed") is None:
         ours["observed"] = theirs.get("observed")
 

@@ -98,6 +98,11 @@ def _hash_of(environment: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(environment, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def this_user() -> str:
+    """Return who does this, and on which machine."""
+    return f"{_user()}@{socket.gethostname()}"
+
+
 def _user() -> str:
     try:
         return getpass.getuser()

@@ -23,7 +23,8 @@ from covsvc.errors import CovsvcError, StoreError
 from covsvc.fingerprint import code_of, environment
 from covsvc.signals import uninterrupted
 from covsvc.store import cube
-from covsvc.store.history import resolve
+from covsvc.store.candidates import ACCEPTED, VALIDATION, base_of, finish_acceptance, start_candidate
+from covsvc.store.history import CANDIDATE, MAIN, resolve
 from covsvc.store.place import Place, place_of
 from covsvc.store.provenance import Provenance, Spent
 from covsvc.store.reason import reason_of, unwritable
@@ -55,7 +56,8 @@ def open_cube(store: str | Path, name: str, at: str = "main") -> xr.Dataset:
     name : str
         Name of the study.
     at : str
-        ``"main"``, a tag, the id of a snapshot or its beginning, or a time, which is the last commit until then.
+        ``"main"``, a tag, the name of a baseline, a candidate or its beginning, the id of a snapshot or its beginning,
+        or a time, which is the last commit until then.
 
     Raises
     ------
@@ -107,21 +109,45 @@ def compare(stored: Mapping[str, Any], study: Study, where: str, *, replace: boo
     other = [
         spec.label
         for spec in study.methods
-        if spec.label in known and not _alike(known[spec.label], _described(spec, study))
+        if spec.label in known and not _alike(known[spec.label], described(spec, study))
     ]
     if other and not replace:
         raise StoreError(
             f"{where}: the code, the options or the tables of {', '.join(other)} differ from those which made the "
-            "stored columns; give a changed method another label in the study, or recompute its columns with --replace"
+            "stored columns; see with `covsvc validate` what the change does and keep the stored ones until it is "
+            "accepted, give a changed method another label in the study, or recompute its columns with --replace"
         )
     return True, other
 
 
 @contextmanager
 def open_ledger(
-    store: str | Path, study: Study, *, replace: bool = False, s_tile: int = 1, commit_seconds: float = 10.0
+    store: str | Path,
+    study: Study,
+    *,
+    replace: bool = False,
+    s_tile: int = 1,
+    commit_seconds: float = 10.0,
+    branch: str = MAIN,
+    base: str | None = None,
 ) -> Iterator[Ledger]:
     """Open the ledger of a study for writing, and commit what was added when the context ends, however it does.
+
+    Parameters
+    ----------
+    store : str or Path
+        Folder or URL of the store.
+    study : Study
+    replace : bool
+        Discard stored columns whose toys, code or options are others, instead of refusing them.
+    s_tile : int
+        Signals of a tile, in a new cube.
+    commit_seconds : float
+        Time between commits.
+    branch : str
+        Main, or a candidate, which is made from where main is unless there is one already.
+    base : str, optional
+        The snapshot at which main has to be for that.
 
     Raises
     ------
@@ -136,7 +162,11 @@ def open_ledger(
         )
         options: dict[str, Any] = {"replace": replace, "s_tile": s_tile, "commit_seconds": commit_seconds}
         try:
-            ledger = Ledger(repository, study, place, still_held, **options)
+            still_held()
+            finish_acceptance(repository, place)
+            if branch != MAIN:
+                start_candidate(repository, branch.removeprefix(CANDIDATE), base)
+            ledger = Ledger(repository, study, place, still_held, branch, **options)
             try:
                 yield ledger
             finally:
@@ -165,13 +195,14 @@ class Ledger:
         study: Study,
         place: Place,
         still_held: Callable[[], None],
+        branch: str = MAIN,
         *,
         replace: bool,
         s_tile: int,
         commit_seconds: float,
     ) -> None:
         self._repository, self._study, self._where = repository, study, place.study(study.name)
-        self._place, self._still_held = place, still_held
+        self._place, self._still_held, self._branch = place, still_held, branch
         self._commit_seconds = commit_seconds
         self._tiles: dict[tuple[int, int], _Tile] = {}
         self._virgin: dict[int, NDArray[np.bool_]] = {}
@@ -183,8 +214,14 @@ class Ledger:
         self._discards = False
         self._open_session()
         self._engine, self._environment = makers()
-        before = next(iter(repository.ancestry(branch="main"))).metadata
+        before = next(iter(repository.ancestry(branch=branch))).metadata
         self.provenance = Provenance(before, self._engine, self._environment)
+        self._of_candidate: dict[str, str] = {}
+        if branch != MAIN:
+            self.provenance.what = "validate"
+            self._of_candidate = {"candidate": branch, "base": base_of(repository, branch)}
+            if before.get("candidate") != branch:
+                self._forget_verdict()
         self._prepare(replace, s_tile)
 
     def missing(self, b: float, *, retry_failed: bool = False) -> tuple[NDArray[np.bool_], tuple[float, float] | None]:
@@ -236,13 +273,14 @@ class Ledger:
             for row, spec in self._buildable().items()
             for level, cl in enumerate(self._axes["cl"])
         }
-        for at, b in enumerate(self._axes["b"]):
+        # where background is large methods differ most
+        for at, b in sorted(enumerate(self._axes["b"]), key=lambda each: -each[1]):
             done = self._array("block_status")[:, :, at] == DONE
             while waiting:
                 place = next((np.argwhere(done[place]) for place in waiting if done[place].any()), None)
                 if place is None:
                     break
-                cell, block = place[0].tolist()
+                cell, block = place[len(place) // 2].tolist()
                 held = [each for each in waiting if done[(*each, cell, block)]]
                 columns = tuple(waiting.pop(each) for each in held)
                 digests = self._array("limit_digest")[:, :, at, cell, block][tuple(np.array(held).T)]
@@ -254,7 +292,7 @@ class Ledger:
         for label, told in self._stored.get("methods", {}).items():
             try:
                 spec = MethodSpec(name=told["name"], options=told["options"], view=told["view"], label=label)
-                if _alike(told, _described(spec, self._study)):
+                if _alike(told, described(spec, self._study)):
                     found[self._axes["limit_method"].index(label)] = spec
             except (ValueError, CovsvcError):
                 continue
@@ -267,6 +305,15 @@ class Ledger:
             held = methods[label]["calibrations"]
             held[f"{cl:.12g}"] = max(error, held.get(f"{cl:.12g}", 0.0))
         self._describe({"methods": methods})
+
+    def tell(self, key: str, value: Any) -> None:
+        """Record something about the cube, as an attribute, in a commit."""
+        self._describe({key: value})
+        self.commit()
+
+    def told(self, key: str) -> Any:
+        """Return what was recorded about the cube, None if nothing was."""
+        return copy.deepcopy(self._root.attrs.get(key))
 
     def trust_engine(self) -> None:
         """Record that the code and the libraries of now make the bits that are stored; from here on commits happen."""
@@ -286,6 +333,9 @@ class Ledger:
         cells = np.array([self._positions["s_true"][s_true] for s_true in tally.s_true])
         rows, levels = self._rows_of(tally.columns)
         column, cell, bins, count = tally.bins
+        size = self._study.toys_per_block
+        if tally.codes is not None and "toy_bins" not in self._arrays:
+            cube.keep_toys(self._root, size)
         for tile in np.unique(cells // self._s_tile).tolist():
             here = np.flatnonzero(cells // self._s_tile == tile)
             inside = cells[here] - tile * self._s_tile
@@ -298,6 +348,11 @@ class Ledger:
                 to = slice(start % BLOCKS_PER_TILE, start % BLOCKS_PER_TILE + run.stop - run.start)
                 self._buffer(at, tile, "block_status", chunk)[*place, to] = tally.status[box][:, :, run]
                 self._buffer(at, tile, "limit_digest", chunk)[*place, to] = tally.digest[box][:, :, run]
+            if tally.codes is not None:
+                for block in range(tally.start, tally.stop):
+                    first = (block - tally.start) * size
+                    codes = tally.codes[:, here, first : first + size]
+                    self._buffer(at, tile, "toy_bins", block)[place] = codes
             held = cells[cell] // self._s_tile == tile
             for chunk in np.unique(bins[held] // cube.BINS_PER_CHUNK).tolist():
                 one = held & (bins // cube.BINS_PER_CHUNK == chunk)
@@ -392,7 +447,10 @@ class Ledger:
         self._tell_failures(touched)
         self._tell_reasons()
         if self._session.has_uncommitted_changes:
-            told = self.provenance.close("replace" if self._discards else "")
+            if self._branch == MAIN:
+                self._forget_verdict()
+            told = self.provenance.close("replace" if self._discards and self._branch == MAIN else "")
+            told |= self._of_candidate
             # not rebased: what another driver committed since may hold the same blocks
             self._session.commit(f"{self._study.name}: {told['what']}, {told['commit']['toys']:,} toys", metadata=told)
             self._discards = False
@@ -426,7 +484,7 @@ class Ledger:
             self._reasons = []
 
     def _open_session(self) -> None:
-        self._session = self._repository.writable_session("main")
+        self._session = self._repository.writable_session(self._branch)
         self._root = zarr.open_group(self._session.store, mode="a")
         self._arrays: dict[str, Any] = {}
 
@@ -448,9 +506,9 @@ class Ledger:
             for name in list(self._root):
                 del self._root[name]
             cube.create(self._root, study.axes, study.n_blocks, s_tile)
-            self._root.attrs.put({"schema": cube.SCHEMA, "methods": {}, "failures": []})
+            self._root.attrs.put({"schema": cube.WITHOUT_TOYS, "methods": {}, "failures": []})
         known: dict[str, Any] = self._root.attrs["methods"]
-        methods = {spec.label: _described(spec, study) for spec in study.methods}
+        methods = {spec.label: described(spec, study) for spec in study.methods}
         for label in set(methods) & set(known) - set(other):
             methods[label]["tables"] = known[label].get("tables", {}) | methods[label]["tables"]
             methods[label]["calibrations"] = known[label].get("calibrations", {})
@@ -470,20 +528,27 @@ class Ledger:
             [each for each in self._root.attrs.get(name, []) if each["limit_method"] not in other]
             for name in ("failures", "toy_failures")
         )
-        described = {
+        told = {
             "source": _source(study),
             "methods": known | methods,
             "study": study.model_dump(mode="json"),
             "failures": failures,
             "toy_failures": reasons,
         }
-        self._describe(described)
+        self._describe(told)
+
+    def _forget_verdict(self) -> None:
+        """Forget what was told of the state before, and is not of this one."""
+        for key in {VALIDATION, ACCEPTED} & set(self._root.attrs):
+            del self._root.attrs[key]
 
     def _forget(self, row: int) -> None:
         self._discards = True
         for name, variable in cube.ARRAYS.items():
             self._array(name)[row] = variable.fill
         self._array("worst")[row] = np.nan
+        if "toy_bins" in self._root:
+            self._array("toy_bins")[row] = cube.TOY_BINS.fill
 
     def _describe(self, described: Mapping[str, Any]) -> None:
         if any(self._root.attrs.get(key) != value for key, value in described.items()):
@@ -497,7 +562,8 @@ class Ledger:
 
     def _region(self, at: int, tile: int, name: str, chunk: int) -> tuple[Any, ...]:
         cells = slice(tile * self._s_tile, (tile + 1) * self._s_tile)
-        size = {"limit_counts": cube.BINS_PER_CHUNK, "counts": None}.get(name, BLOCKS_PER_TILE)
+        sizes = {"limit_counts": cube.BINS_PER_CHUNK, "counts": None, "toy_bins": self._study.toys_per_block}
+        size = sizes.get(name, BLOCKS_PER_TILE)
         last = slice(None) if size is None else slice(chunk * size, (chunk + 1) * size)
         return slice(None), slice(None), at, cells, last
 
@@ -512,7 +578,7 @@ class Ledger:
                     for part, size in zip(region, array.shape, strict=True)
                     if part != at
                 ]
-                held.arrays[name, chunk] = np.zeros(shape, array.dtype)
+                held.arrays[name, chunk] = np.full(shape, array.fill_value, array.dtype)
             else:
                 held.arrays[name, chunk] = np.array(array[region])
             self._held += held.arrays[name, chunk].nbytes
@@ -544,7 +610,8 @@ def _runs(held: Iterable[tuple[str, int, int, int]]) -> Iterator[tuple[tuple[str
             yield place, [tile for _, tile in run]
 
 
-def _described(spec: Any, study: Study) -> dict[str, Any]:
+def described(spec: Any, study: Study) -> dict[str, Any]:
+    """Return what a cube tells of a limit method of a study: what it is, reads and promises, and its fingerprint."""
     method, experiment = spec.build(), study.experiment.build()
     code = code_of(type(method).__module__, type(experiment).__module__)
     return {

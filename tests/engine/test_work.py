@@ -11,7 +11,7 @@ from covsvc import registry
 from covsvc.contracts import Counts, Limits
 from covsvc.engine.work import MOST_OUTCOMES, Table, Tables, make_tables, run_task, sum_exactly
 from covsvc.study import rows
-from covsvc.tally import BIN_EDGES, COUNTS, DONE, EXACT, FAILED, Told, bin_bounds
+from covsvc.tally import BIN_EDGES, COUNTS, DONE, EXACT, FAILED, Told, bin_bounds, bin_by, covers_by
 
 
 def reads_counts(name):
@@ -42,6 +42,23 @@ def test_a_tally_is_what_numpy_draws_and_the_method_says(small_study):
             assert inside.sum() == number
     assert (tally.status == DONE).all()
     assert len(BIN_EDGES) == 4156
+
+
+def test_limits_that_are_set_toy_by_toy_are_kept_in_the_order_of_the_toys(small_study):
+    study = small_study(methods=["garwood", "feldman_cousins"], cl=0.9, keep="toys")
+    row = everything(study)[1]
+    assert run_task(row.tasks[0], make_tables(row)).codes is None  # they are in the table
+    tally = run_task(row.tasks[0], Tables(None, {}, 0.0))
+    assert tally.codes.shape == (2, 4, 5000)
+    for cell, s_true in enumerate(study.s_true):
+        drawn = np.concatenate([rng.poisson(s_true + row.b, 1000) for rng in study.source.blocks(s_true, row.b, 0, 5)])
+        for column, spec in enumerate(study.methods):
+            limits = spec.build().limits(Counts(drawn, row.b), 0.9)
+            assert_array_equal(covers_by(tally.codes[column, cell]), limits.cover(s_true))
+            low, high = (edges[bin_by(tally.codes[column, cell])] for edges in bin_bounds())
+            assert ((low <= limits.upper) & (limits.upper <= high)).all()
+    without = run_task(everything(small_study(cl=0.9))[1].tasks[0], Tables(None, {}, 0.0))
+    assert without.codes is None
 
 
 def test_limits_looked_up_equal_limits_set_toy_by_toy(small_study):

@@ -37,6 +37,7 @@ def grid_maps(kinds, cl=(0.9, 0.95), b=(0.0, 1.0, 3.0, 5.5), s_true=S_TRUE, exac
     rng = np.random.default_rng(1)
     shape = (len(kinds), len(cl), len(b), len(s_true))
     names = ["exact_coverage", "exact_upper_coverage", "exact_sigma_med_over_true", "exact_mean_upper"]
+    names.append("exact_median_upper")
     names += [f"exact_p_{status}" for status in ("empty", "unbounded", "failed")]
     found = {name: np.zeros(shape) for name in names}
     worst = {name: np.full(shape[:3], np.nan) for name in ("worst_coverage", "worst_s_true")}
@@ -56,6 +57,7 @@ def grid_maps(kinds, cl=(0.9, 0.95), b=(0.0, 1.0, 3.0, 5.5), s_true=S_TRUE, exac
                     found["exact_upper_coverage"][at] = pmf[upper >= s].sum()
                     found["exact_p_empty"][at] = pmf[upper < 0].sum()
                     median = upper[np.searchsorted(pmf.cumsum(), 0.5)]
+                    found["exact_median_upper"][at] = max(median, 0)
                     found["exact_sigma_med_over_true"][at] = max(median, 0) / s if s else np.nan
                     found["exact_mean_upper"][at] = (pmf * np.maximum(upper, 0)).sum()
     covered = rng.binomial(N_TOYS, np.clip(found["exact_coverage"], 0, 1))
@@ -71,6 +73,7 @@ def grid_maps(kinds, cl=(0.9, 0.95), b=(0.0, 1.0, 3.0, 5.5), s_true=S_TRUE, exac
         "coverage_low": low,
         "coverage_high": high,
         "upper_coverage": found["exact_upper_coverage"],
+        "sigma_med": found["exact_median_upper"],
         "sigma_med_over_true": found["exact_sigma_med_over_true"],
         "sigma_med_over_true_low": found["exact_sigma_med_over_true"] * 0.99,
         "sigma_med_over_true_high": found["exact_sigma_med_over_true"] * 1.01,

@@ -239,7 +239,7 @@ def test_what_is_no_export_is_refused(cube, tmp_path):
 def test_a_newer_schema_is_refused(cube, tmp_path):
     path = api.export_cube(cube, tmp_path / "x.zarr")
     zarr.open_group(path, mode="a").attrs["schema"] = 99
-    with pytest.raises(StoreError, match="schema 99, but this covsvc knows up to 1; upgrade covsvc"):
+    with pytest.raises(StoreError, match="schema 99, but this covsvc knows up to 2; upgrade covsvc"):
         api.import_cube(path, tmp_path / "other")
 
 

@@ -1,4 +1,4 @@
-"""Verdicts: whether methods keep what they promise."""
+"""Promises of coverage, and whether methods keep them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from covsvc.tally import ROUNDING
 ALPHA = 0.01
 """Probability of a false alarm, at most, over all toy columns of a verdict."""
 
+MARGIN = 0.005
+"""The smallest deficit of coverage that matters."""
 
 _TABLE_ERRORS = 4.0
 """Standard errors of a method's table that are forgiven it."""
@@ -80,11 +82,11 @@ def judge(maps: xr.Dataset) -> Verdict:
     """
     methods = json.loads(maps.attrs["methods"])
     promising = [methods[label]["promises"] == "at_least" for label in maps["limit_method"].values.tolist()]
-    least = _least(maps, methods)
+    least = least_of(maps, methods)
     rule = Rule(**json.loads(maps.attrs["adaptive"])) if "adaptive" in maps.attrs else None
     by_toys = _below(maps, least) if rule else _rejected_by_toys(maps, np.array(promising), least)
     waiting = _undecided(maps, least - rule.margin) if rule else None
-    lost = _lost_blocks(maps)
+    lost = lost_blocks(maps)
     findings = tuple(
         _find(
             maps.sel(limit_method=label, cl=cl),
@@ -97,7 +99,7 @@ def judge(maps: xr.Dataset) -> Verdict:
         )
         for row, label in enumerate(maps["limit_method"].values.tolist())
         for column, cl in enumerate(maps["cl"].values.tolist())
-        if _has_data(maps.isel(limit_method=row, cl=column))
+        if has_data(maps.isel(limit_method=row, cl=column))
     )
     deficit, told = _by_budget(maps, rule) if rule else _by_toys(maps)
     outcomes = [finding.outcome for finding in findings]
@@ -184,11 +186,12 @@ def _failing(maps: xr.Dataset) -> list[str]:
     return [str(label) for label, some in zip(maps["limit_method"].values, failed, strict=True) if some]
 
 
-def _has_data(maps: xr.Dataset) -> bool:
+def has_data(maps: xr.Dataset) -> bool:
+    """Tell whether anything is known of coverage, exactly or from toys."""
     return bool(np.isfinite(maps["exact_coverage"]).any() or (maps["n_toys"] > 0).any())
 
 
-def _least(maps: xr.Dataset, methods: dict[str, Any]) -> NDArray[np.float64]:
+def least_of(maps: xr.Dataset, methods: dict[str, Any]) -> NDArray[np.float64]:
     """Return the coverage that methods are held to, shape (limit_method, cl): less than cl where a table has errors."""
     labels, levels = maps["limit_method"].values.tolist(), maps["cl"].values.tolist()
     errors = [[_error_of(methods[label], f"{cl:.12g}") for cl in levels] for label in labels]
@@ -231,7 +234,7 @@ def _undecided(maps: xr.Dataset, least: NDArray[np.float64]) -> NDArray[np.int64
     return np.asarray((by_toys & ~(maps["coverage_low"].values > least[:, :, None, None])).sum(axis=(2, 3)))
 
 
-def _lost_blocks(maps: xr.Dataset) -> dict[tuple[str, float], str]:
+def lost_blocks(maps: xr.Dataset) -> dict[tuple[str, float], str]:
     """Return why blocks failed of the columns of which some did, by label and cl."""
     cells = {name: set(maps[name].values.tolist()) for name in ("limit_method", "cl", "b", "s_true")}
     told = json.loads(maps.attrs.get("failures", "[]"))
@@ -246,7 +249,7 @@ def _find(
     maps: xr.Dataset, label: str, cl: float, method: dict[str, Any], rejected: bool, lost: str, waiting: int | None
 ) -> Finding:
     """Judge one column; of a budget, `waiting` cells are not known to cover."""
-    coverage, s_true, b, exact = _worst(maps)
+    coverage, s_true, b, exact = worst_of(maps)
     of_toys = "smallest coverage of toys" if waiting is None else "smallest coverage of toys (adaptive)"
     known = "smallest exact coverage" if exact else of_toys
     where = f"{known} {coverage:.5f} at s_true = {s_true:.6g}, b = {b:g}"
@@ -275,7 +278,8 @@ def _find(
     return Finding(label, cl, outcome, method["promises"], method["sided"], coverage, s_true, b, sentence)
 
 
-def _worst(maps: xr.Dataset) -> tuple[float, float, float, bool]:
+def worst_of(maps: xr.Dataset) -> tuple[float, float, float, bool]:
+    """Return the smallest coverage of one column, its s_true and b, and whether it is exact."""
     worst = maps["worst_coverage"].values
     if np.isfinite(worst).any():
         at = int(np.nanargmin(worst))
