@@ -1,4 +1,4 @@
-"""The README and the page on operations: their Python and commands print what they say, their studies are some."""
+"""The README and the pages of docs: their Python and commands print what they say, their studies are some."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from covsvc.study import study_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+OPERATIONS, VALIDATION = ((ROOT / "docs" / f"{page}.md").read_text() for page in ("operations", "validation"))
 
 
 def blocks(language, page=README):
@@ -31,7 +31,9 @@ def commands(block):
 def comparable(told):
     """Return what is printed without what differs from run to run: snapshots, commits, times, rates; and line ends."""
     told = re.sub(r"\b[0-9A-HJKMNP-TV-Z]{20}\b", "SNAPSHOT", told)
-    told = re.sub(r"\d{4}-\d\d-\d\dT[\d:+]+", "TIME", told)
+    told = re.sub(r"\d{4}-\d\d-\d\dT[\d:+]+|\d{8}T\d{6}Z|\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d)?)?", "TIME", told)
+    told = re.sub(r"candidate\.[0-9a-f]{10}", "CANDIDATE", told)
+    told = re.sub(r"\b[\w.-]+@[\w.-]+\b(?= )|\d+,\d{3},\d{3} *$", "WHO", told, flags=re.M)
     told = re.sub(
         r"toys drawn in .*? of CPU|\d+ of \d+ commits|[\d,]+ files, [\d.,]+ \w*|time: .*? on|memory: .*", "COST", told
     )
@@ -51,16 +53,18 @@ def test_the_study_is_one():
     assert study_of(yaml.safe_load(text)).name == "example"
 
 
-def test_the_commands_of_operations_print_what_the_page_says(covsvc, tmp_path):
-    small, *_ = blocks("yaml", OPERATIONS)
-    (tmp_path / "small.yaml").write_text(small)
+@pytest.mark.parametrize(("page", "study"), [(OPERATIONS, "small"), (VALIDATION, "limits")])
+def test_the_commands_of_a_page_print_what_it_says(covsvc, tmp_path, page, study):
+    text, *_ = blocks("yaml", page)
+    (tmp_path / f"{study}.yaml").write_text(text)
     path = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
-    followed = [each for block in blocks("console", OPERATIONS) for each in commands(block)]
-    assert len(followed) > 20
+    followed = [each for block in blocks("console", page) for each in commands(block)]
+    assert len(followed) > 7
     for command, told in followed:
         program, *arguments = shlex.split(command)
         if program == "covsvc" and "|" not in arguments:
-            here = ["--cluster", "none"] if arguments[0] == "run" else []  # has the same bits, and is there at once
+            works = arguments[0] in ("run", "validate")
+            here = ["--cluster", "none"] if works else []  # has the same bits, and is there at once
             _, printed, said = covsvc(*arguments, *here)
             printed = printed or said
         else:
