@@ -14,6 +14,8 @@ from covsvc.version import __version__
 
 if TYPE_CHECKING:
     from covsvc.api import (
+        accept,
+        baselines,
         exact_coverage,
         expected_limits,
         export_cube,
@@ -27,8 +29,11 @@ if TYPE_CHECKING:
         replay,
         run,
         summarize,
+        trend,
+        validate,
         worst_coverage,
         write_report,
+        write_validation,
     )
     from covsvc.binned_model import BinnedModel
     from covsvc.contracts import (
@@ -55,6 +60,8 @@ _HOME = {
     "Sideband": "covsvc.contracts",
     "Status": "covsvc.contracts",
     "UncertainCounts": "covsvc.contracts",
+    "accept": "covsvc.api",
+    "baselines": "covsvc.api",
     "exact_coverage": "covsvc.api",
     "expected_limits": "covsvc.api",
     "export_cube": "covsvc.api",
@@ -68,9 +75,12 @@ _HOME = {
     "replay": "covsvc.api",
     "run": "covsvc.api",
     "summarize": "covsvc.api",
+    "trend": "covsvc.api",
+    "validate": "covsvc.api",
     "workspace_of": "covsvc.workspace",
     "worst_coverage": "covsvc.api",
     "write_report": "covsvc.api",
+    "write_validation": "covsvc.api",
 }
 
 __all__ = [
@@ -85,6 +95,8 @@ __all__ = [
     "Status",
     "UncertainCounts",
     "__version__",
+    "accept",
+    "baselines",
     "exact_coverage",
     "expected_limits",
     "export_cube",
@@ -99,9 +111,12 @@ __all__ = [
     "run",
     "significance",
     "summarize",
+    "trend",
+    "validate",
     "workspace_of",
     "worst_coverage",
     "write_report",
+    "write_validation",
 ]
 
 

@@ -17,8 +17,8 @@ REJECTED, CLEARED, UNDECIDED = "rejected", "cleared", "undecided"
 MOST_TIMES = 100
 """Fresh toys of a cell over those that made it suspicious, at most."""
 
-_POWER = 0.8
-"""With this probability a number of toys is to decide."""
+_POWER, _SURE = 0.8, 0.99
+"""With these probabilities a number of toys is to decide: one that is told, and one that is drawn."""
 
 
 @dataclass(frozen=True)
@@ -201,12 +201,12 @@ def toys_to_draw(hypothesis: Hypothesis, selected: int, *, error: float = ALPHA,
     if hypothesis.b is None:
         return hypothesis.fresh_toys
     share = hypothesis.reference
-    needed = toys_to_decide(share * (1.0 - share), margin, error / selected)
+    needed = toys_to_decide(share * (1.0 - share), margin, error / selected, _SURE)
     return max(hypothesis.fresh_toys, min(needed, MOST_TIMES * hypothesis.n))
 
 
-def toys_to_decide(variance: float, room: float, tail: float) -> int:
-    """Return how many toys show with 80 % probability that a share is not off by `room`, if it is not off at all.
+def toys_to_decide(variance: float, room: float, tail: float, power: float = _POWER) -> int:
+    """Return how many toys show that a share is not off by `room`, with a probability, if it is not off at all.
 
     Parameters
     ----------
@@ -215,6 +215,8 @@ def toys_to_decide(variance: float, room: float, tail: float) -> int:
     room : float
     tail : float
         The level of the test.
+    power : float
+        That probability.
     """
-    z = float(stats.norm.isf(tail) + stats.norm.ppf(_POWER))
+    z = float(stats.norm.isf(tail) + stats.norm.ppf(power))
     return math.ceil(z * z * variance / (room * room))

@@ -1,8 +1,9 @@
 """How often a validation fails although nothing is wrong: whole validations, from the store to the verdict.
 
-Each makes a baseline, accepts it, and validates a state whose limits are others on every toy and whose coverage is the
-same: exactly cl. Two studies have one verdict: a method that covers with probability cl whatever the toy, with and
-without a promise, and the maximum gap where its coverage is cl exactly, set up to a new seed. Nothing is summed exactly.
+Each makes a baseline, which is a validation of promises alone, accepts it, and validates a state whose limits are others
+on every toy and whose coverage is the same: exactly cl. Two studies have one verdict: one of methods that cover with
+probability cl whatever the toy, with and without a promise; and one of the maximum gap where its coverage is cl exactly,
+on other toys than before. Nothing is summed exactly.
 
     python tests/trials/validations.py --validations 50 --error 0.01
 
@@ -27,7 +28,7 @@ from distribution import install
 SOURCE = '''
 from dataclasses import dataclass
 import numpy as np
-from covsvc.contracts import Counts, Limits, Status
+from covsvc.contracts import Counts, one_sided
 
 @dataclass(frozen=True)
 class Coin:
@@ -41,7 +42,7 @@ class Coin:
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
             bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
         covers = (bits >> np.uint64(11)) < cl * 2.0**53
-        return Limits(np.where(covers, 0.0, np.nan), np.where(covers, 1e6, np.nan), np.where(covers, Status.OK, Status.EMPTY).astype(np.int8))
+        return one_sided(np.where(covers, 1e6, -1.0))
 
 @dataclass(frozen=True)
 class PromisingCoin(Coin):
@@ -84,14 +85,15 @@ def studies(seed: int, salt: int) -> list:
     return [study_of(tickets), study_of(gaps | {"s_true": [3, 5, 8, 12], "b": [0], "seed": seed + salt})]
 
 
-def fails(seed: int, error: float) -> str:
-    """Return what a validation of nothing wrong came to."""
+def outcomes(seed: int, error: float) -> list[str]:
+    """Return what two validations of nothing wrong came to: without and with a baseline."""
     from covsvc import api
 
     with tempfile.TemporaryDirectory() as store:
-        api.validate(studies(seed, 1), store, error=error)
+        first = api.validate(studies(seed, 1), store, error=error)
         api.accept([each.name for each in studies(seed, 1)], store, tag="v1", reason="to begin with", despite=True)
-        return api.validate(studies(seed, 2), store, error=error).validation.outcome
+        second = api.validate(studies(seed, 2), store, error=error)
+        return [each.validation.outcome for each in (first, second)]
 
 
 def main() -> None:
@@ -106,14 +108,16 @@ def main() -> None:
         os.environ["PYTHONPATH"] = folder
         begun, found = time.monotonic(), []
         for number in range(asked.validations):
-            found.append(fails(asked.seed + 1000 * number, asked.error))
-            print(f"{number + 1}: {found[-1]}", file=sys.stderr)
-        failed, undecided = found.count("failed"), found.count("undecided")
-        print(
-            f"{failed} of {asked.validations} failed, {undecided} were undecided; at a rate of {asked.error:g} as many "
-            f"or more have probability {stats.binom.sf(failed - 1, asked.validations, asked.error):.3g}; "
-            f"{(time.monotonic() - begun) / asked.validations:.1f} s each"
-        )
+            found.append(outcomes(asked.seed + 1000 * number, asked.error))
+            print(f"{number + 1}: {', '.join(found[-1])}", file=sys.stderr)
+        for what, of_these in zip(("without", "with"), zip(*found, strict=True), strict=True):
+            failed, undecided = of_these.count("failed"), of_these.count("undecided")
+            chance = stats.binom.sf(failed - 1, len(of_these), asked.error)
+            print(
+                f"{what} a baseline {failed} of {len(of_these)} failed, {undecided} were undecided; at a rate of "
+                f"{asked.error:g} as many failures or more have probability {chance:.3g}"
+            )
+        print(f"{(time.monotonic() - begun) / asked.validations:.1f} s each")
 
 
 if __name__ == "__main__":

@@ -87,9 +87,8 @@ def test_toys_that_would_decide_do_decide_with_80_percent():
 
 
 def test_as_many_toys_are_drawn_as_decide_within_ten_and_a_hundred_times_those_that_are_stored():
-    # 1000 toys are stored; (z(1 - 0.01) + z(0.8))^2 0.09 / 0.005^2 = 36,130, of one out of 100 hypotheses 75,250
-    z = stats.norm.ppf([0.99, 0.9999]) + stats.norm.ppf(0.8)
-    assert [toys_to_draw(promise(), selected) for selected in (1, 100)] == pytest.approx(z**2 * 3600, abs=1)
+    # 1000 toys are stored; (2 z(0.99))^2 0.09 / 0.005^2 = 77,930
+    assert toys_to_draw(promise(), 1) == pytest.approx((2 * stats.norm.ppf(0.99)) ** 2 * 3600, abs=1)
     assert toys_to_draw(promise(), 1, margin=0.4) == 10_000
     assert toys_to_draw(promise(), 1, margin=1e-4) == 100_000
 
