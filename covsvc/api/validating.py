@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -128,8 +128,9 @@ def validate(
         held = []
         for study in known:
             candidate = stack.enter_context(_candidate(study, store, against, everything))
-            candidate.fill(everything, workers, progress)
-            candidate.compare(margin, error)
+            with candidate.timed():
+                candidate.fill(everything, workers, progress)
+                candidate.compare(margin, error)
             held.append(candidate)
         asked = [each for candidate in held for each in candidate.comparison.hypotheses]
         tests = sum(candidate.comparison.tests for candidate in held)
@@ -137,12 +138,14 @@ def validate(
         if selected:
             say(f"{len(selected)} of {tests:,} tests are looked at again, on fresh toys")
         for candidate in held:
-            candidate.find_older(baseline_code)  # before fresh toys tell anything
+            with candidate.timed():
+                candidate.find_older(baseline_code)  # before fresh toys tell anything
         paired = all(candidate.is_paired for candidate in held)
         toys = {each: toys_to_draw(each, len(selected), error=error, margin=margin) for each in selected}
         evidence: dict[Hypothesis, Evidence] = {}
         for candidate in held:
-            evidence |= candidate.confirm(toys, workers, progress)
+            with candidate.timed():
+                evidence |= candidate.confirm(toys, workers, progress)
         confirmations = confirm(selected, evidence, tests=tests, error=error, margin=margin, paired=paired)
         validation = conclude(
             [candidate.studied() for candidate in held],
@@ -269,7 +272,7 @@ class _Candidate:
     base: str | None
     baseline: Baseline | None
     stored: xr.Dataset | None
-    began: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
 
     @property
     def maps(self) -> tuple[xr.Dataset, xr.Dataset | None]:
@@ -280,6 +283,13 @@ class _Candidate:
     def is_paired(self) -> bool:
         """Whether all that is compared with the baseline on fresh toys is compared on the same ones."""
         return not self._confirming.unpaired_why
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count the time that is spent on this study."""
+        begun = time.monotonic()
+        yield
+        self.seconds += time.monotonic() - begun
 
     def fill(self, everything: bool, workers: _Workers, progress: Showing | None) -> None:
         """Compute what changed, and what else is missing."""
@@ -367,7 +377,7 @@ class _Candidate:
                 "skipped": len(self.study.columns) - len(self._recomputed),
                 "toys": int(drawn.max(["limit_method", "cl"]).sum()) if labels else 0,
                 "fresh_toys": self._confirming.fresh_toys,
-                "seconds": round(time.monotonic() - self.began, 1),
+                "seconds": round(self.seconds, 1),
                 "paired": self.is_paired,
                 "unpaired_why": self._confirming.unpaired_why,
             },
