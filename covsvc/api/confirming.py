@@ -41,8 +41,10 @@ class Confirming:
     ----------
     states : str
         A hash of what is compared, the candidate and the baseline, by which fresh toys are known.
+    cube : xarray.Dataset
+        That of the candidate.
     stored : xarray.Dataset, or None
-        The cube of the baseline.
+        That of the baseline.
     code : str, Path or None
         A folder that holds the baseline's code; the git revision of the baseline is looked for unless it is given.
     older : dict
@@ -58,6 +60,7 @@ class Confirming:
     ledger: Ledger
     states: str
     baseline: Baseline | None
+    cube: xr.Dataset
     stored: xr.Dataset | None
     same_toys: bool
     code: str | Path | None = None
@@ -110,8 +113,12 @@ class Confirming:
                 wanted.setdefault(cell, {})[each.limit_method, each.cl] = columns[each.limit_method, each.cl]
         self.fresh_toys += len(wanted) * blocks * source.toys_per_block
         known = self._stored_counts(seed)
+        # what was drawn while the baseline's code was not at hand is drawn again when it is
+        enough = {place for place, counts in known.items() if "n_both" in counts or place[1] not in self.older}
         missing = {
-            cell: tuple(held.values()) for cell, held in wanted.items() if not all((cell, key) in known for key in held)
+            cell: tuple(held.values())
+            for cell, held in wanted.items()
+            if not all((cell, key) in enough for key in held)
         }
         if not missing:
             return known
@@ -150,13 +157,13 @@ class Confirming:
         except ValueError:
             return "the options of the baseline are not known here"
         as_now = as_older(column, spec)
-        if has_its_bits(self.stored, self.study, as_now):
+        if spec != column.spec and has_its_bits(self.stored, self.study, as_now, self.cube):
             return as_now
         try:
             code = Path(self.code).resolve() if self.code else code_of_revision(self.baseline.git_revision or "")
         except CovsvcError as error:
             return str(error)
         as_then = as_older(column, spec, str(code))
-        if has_its_bits(self.stored, self.study, as_then):
+        if has_its_bits(self.stored, self.study, as_then, self.cube):
             return as_then
         return f"the code in {code} does not set the limits of the baseline, bit for bit"

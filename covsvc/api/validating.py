@@ -125,13 +125,12 @@ def validate(
     say = tell or (lambda _: None)
     with ExitStack() as stack:
         workers = _Workers(stack, cluster, n_workers)
-        held = []
-        for study in known:
-            candidate = stack.enter_context(_candidate(study, store, against, everything))
+        # all are opened before the work begins: one that another process has is told at once
+        held = [stack.enter_context(_candidate(study, store, against, everything)) for study in known]
+        for candidate in held:
             with candidate.timed():
                 candidate.fill(everything, workers, progress)
                 candidate.compare(margin, error)
-            held.append(candidate)
         asked = [each for candidate in held for each in candidate.comparison.hypotheses]
         tests = sum(candidate.comparison.tests for candidate in held)
         selected = screen(asked, tests)
@@ -293,10 +292,11 @@ class _Candidate:
 
     def fill(self, everything: bool, workers: _Workers, progress: Showing | None) -> None:
         """Compute what changed, and what else is missing."""
+        counts_otherwise = self.ledger.is_of_another_engine
         trust(self.ledger, self.study, replace=True)
         begun = self.ledger.told("begun") or {}
         if begun.get("candidate") != self.branch:
-            if everything:
+            if everything or counts_otherwise:
                 self.ledger.discard(spec.label for spec in self.study.methods)
             begun = {"candidate": self.branch, "recomputed": self._missing()}
             self.ledger.tell("confirmation", {})
@@ -307,7 +307,7 @@ class _Candidate:
         self.ledger.tell("toys", toys_digests(self.study))
 
     def _missing(self) -> list[tuple[str, float]]:
-        """Return the columns of which blocks or exact values are missing."""
+        """Return the columns of which blocks are missing, and so are their exact values."""
         wanted = np.zeros(len(self.study.columns), bool)
         for b in self.study.b:
             blocks, _ = self.ledger.missing(b, retry_failed=True)
@@ -338,17 +338,23 @@ class _Candidate:
     def _by_rounding(self, then: Side) -> xr.DataArray:
         """Tell where rounding alone decides: s_true is on an end of an interval, and the limits are as before."""
         near = near_ends(self.study, {label for label, _ in self._recomputed})
-        means = xr.align(self._now.maps["exact_mean_upper"], then.maps["exact_mean_upper"], join="left")
-        alike = np.isclose(*means, rtol=ROUNDING, atol=ROUNDING, equal_nan=True)
-        return near & means[0].copy(data=alike)
+        now, before = xr.align(self._now.maps, then.maps, join="left")
+        for name in ("exact_mean_upper", "exact_median_upper", "exact_p_empty", "exact_p_unbounded", "exact_p_failed"):
+            alike = np.isclose(
+                now[name], before[name], rtol=ROUNDING, atol=ROUNDING, equal_nan=name == "exact_mean_upper"
+            )
+            near = near & now[name].copy(data=alike)
+        return near
 
     def find_older(self, code: str | Path | None) -> None:
         """Find what sets the limits of the baseline, for the columns that toys compare with it."""
-        known = self.study, self.store, self.ledger, self.states, self.baseline, self.stored, self._same_toys
-        self._confirming = Confirming(*known, code)
-        columns = self.comparison.columns
+        known = self.study, self.store, self.ledger, self.states, self.baseline, self._cube, self.stored
+        self._confirming = Confirming(*known, self._same_toys, code)
+        tested = {(each.limit_method, each.cl) for each in self.comparison.hypotheses if each.is_about_baseline}
         self._confirming.pair(
-            (each.limit_method, each.cl) for each in columns if each.state == "changed" and not each.exact
+            key
+            for each in self.comparison.columns
+            if (key := (each.limit_method, each.cl)) in tested or (each.state == "changed" and not each.exact)
         )
 
     def confirm(

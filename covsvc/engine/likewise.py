@@ -20,9 +20,9 @@ NEAR = 1e-6
 """Distance of s_true from an end of an interval, in units of s_true or of an event, within which rounding decides."""
 
 
-def toys_digest(study: Study, s_true: float, b: float) -> str:
-    """Return a hash of the bits of the toys in the first block of a cell."""
-    drawn, told = draw_block(study, s_true, b, 0), hashlib.sha256()
+def toys_digest(study: Study, s_true: float, b: float, block: int) -> str:
+    """Return a hash of the bits of the toys in a block of a cell."""
+    drawn, told = draw_block(study, s_true, b, block), hashlib.sha256()
     for view in (*drawn.views, drawn):
         told.update(type(view).__name__.encode())
         for field in fields(view):
@@ -35,35 +35,44 @@ def toys_digest(study: Study, s_true: float, b: float) -> str:
 
 
 def toys_digests(study: Study) -> dict[str, str]:
-    """Return hashes of the toys in the first and the last cell of a study, by b and s_true."""
-    ends = {(study.b[end], study.s_true[end]) for end in (0, -1)}
-    return {f"{b:.12g} {s_true:.12g}": toys_digest(study, s_true, b) for b, s_true in sorted(ends)}
+    """Return hashes of the toys in the first and the last block of a study, by b, s_true and block."""
+    ends = {(study.b[end], study.s_true[end], range(study.n_blocks)[end]) for end in (0, -1)}
+    return {
+        f"{b:.12g} {s_true:.12g} {block}": toys_digest(study, s_true, b, block) for b, s_true, block in sorted(ends)
+    }
 
 
 def has_its_toys(cube: xr.Dataset, study: Study) -> bool:
     """Tell whether a study draws the toys of a stored cube, bit for bit; no, where the cube does not tell."""
     told = json.loads(cube.attrs.get("toys", "{}"))
-    cells = ((*map(float, cell.split()), digest) for cell, digest in told.items())
-    return bool(told) and all(toys_digest(study, s_true, b) == digest for b, s_true, digest in cells)
+    return bool(told) and all(
+        toys_digest(study, float(s_true), float(b), int(block)) == digest
+        for (b, s_true, block), digest in ((place.split(), digest) for place, digest in told.items())
+    )
 
 
-def has_its_bits(cube: xr.Dataset, study: Study, column: Column) -> bool:
+def has_its_bits(cube: xr.Dataset, study: Study, column: Column, other: xr.Dataset) -> bool:
     """Tell whether a column sets the limits that a stored cube has of the one with its label.
 
-    A stored block at each b is drawn again: limits of different methods may be the same without background.
+    At each b two stored blocks are drawn again, the first and the last on which another cube has other limits: where
+    they are the same the column may as well be that of the other.
     """
     label, cl = column.key
-    here, compared = cube[["block_status", "limit_digest"]].sel(limit_method=label, cl=cl), 0
-    for b in cube["b"].values.tolist():
-        at = here.sel(b=b).transpose("s_true", "block").load()
-        done = np.argwhere(at["block_status"].values == DONE)
-        if len(done):
-            cell, block = done[len(done) // 2].tolist()
+    here, there = xr.align(
+        *(each[["block_status", "limit_digest"]].sel(limit_method=label, cl=cl) for each in (cube, other))
+    )
+    compared = 0
+    for b in here["b"].values.tolist():
+        at, beside = (each.sel(b=b).transpose("s_true", "block").load() for each in (here, there))
+        done = (at["block_status"].values == DONE) & (beside["block_status"].values == DONE)
+        differing = np.argwhere(done & (at["limit_digest"].values != beside["limit_digest"].values)).tolist()
+        for cell, block in differing[:1] + differing[1:][-1:]:
             s_true = float(at["s_true"][cell])
             task = Task(study.source, (column,), b, (s_true,), block, block + 1)
             tally = run_task(task, make_tables(Row(study.source, (column,), b, (s_true,))))
             compared += 1
-            if tally.status[0, 0, 0] != DONE or tally.digest[0, 0, 0] != at["limit_digest"].values[cell, block]:
+            digest = at["limit_digest"].values[cell, block]
+            if tally.status[0, 0, 0] != DONE or tally.digest[0, 0, 0] != digest:
                 return False
     return compared > 0
 

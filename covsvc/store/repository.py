@@ -315,6 +315,11 @@ class Ledger:
         """Return what was recorded about the cube, None if nothing was."""
         return copy.deepcopy(self._root.attrs.get(key))
 
+    @property
+    def is_of_another_engine(self) -> bool:
+        """Whether other code than that of now has counted what is stored."""
+        return self._stored.get("engine") not in (None, self._engine)
+
     def trust_engine(self) -> None:
         """Record that the code and the libraries of now make the bits that are stored; from here on commits happen."""
         self._describe({"engine": self._engine, "environment": self._environment})

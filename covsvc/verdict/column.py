@@ -91,7 +91,17 @@ class Column:
             or (~worst_equal & self.worst_comparable).any()
             or (self.now.lost & ~self.before.lost).any()
             or (by_toys.any() if self.shared is None else self.shared.differing.any())
+            or self.is_counted_otherwise
         )
+
+    @cached_property
+    def is_counted_otherwise(self) -> bool:
+        """Whether the same blocks of limits with the same bits have other counts."""
+        if self.shared is None:
+            return False
+        before = self.before.counts
+        other = np.any([counts != before[name] for name, counts in self.now.counts.items()], axis=0)
+        return bool((other & self.shared.all_blocks & (self.shared.differing == 0)).any())
 
     @cached_property
     def state(self) -> str:

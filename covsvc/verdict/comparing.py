@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from covsvc.tally import MISSING
 from covsvc.verdict.column import Column
 from covsvc.verdict.exact import find_exactly, smallest_of
-from covsvc.verdict.findings import EQUAL, FAILURE, GONE, NOTE, UNDECIDED_FINDING, WARNING, Change, Discovery
+from covsvc.verdict.findings import EQUAL, FAILURE, GONE, NEW, NOTE, UNDECIDED_FINDING, WARNING, Change, Discovery
 from covsvc.verdict.hypotheses import Hypothesis
 from covsvc.verdict.medians import Medians
 from covsvc.verdict.pairs import Pairs
@@ -111,7 +111,7 @@ def compare(
         findings += find_exactly(column, margin)
         findings += find_by_toys(column, margin, each_error)
         findings += find_medians(column, found, now, before, each_error)
-        findings += _weaker_promise(column, baseline)
+        findings += _weaker_promise(column, baseline, margin)
         findings += _drifted(column)
     drift = _drift(candidate, baseline)
     findings += _unfinished(columns, candidate)
@@ -295,7 +295,10 @@ def _lacking(candidate: Side, baseline: Side) -> list[tuple[str, float]]:
     ]
 
 
-def _weaker_promise(column: Column, baseline: Side | None) -> Iterator[Discovery]:
+def _weaker_promise(column: Column, baseline: Side | None, margin: float) -> Iterator[Discovery]:
+    if column.promises and column.cl - column.least > margin:
+        sentence = f"the method is held to {column.least:.5g} only, for the errors of its tables or calibrations"
+        yield column.found(WARNING, "promise", sentence, least=column.least)
     before = {} if baseline is None else baseline.methods.get(column.label, {})
     if before.get("promises") == "at_least" and not column.promises:
         sentence = f"the method promised coverage of at least {column.cl:g}, and now promises "
@@ -307,7 +310,10 @@ def _drifted(column: Column) -> Iterator[Discovery]:
     if column.same_code and column.same_toys and column.has_other_bits:
         values = "values agree" if column.state == EQUAL else "values differ"
         sentence = f"code and toys are those of the baseline, but limits have other bits ({values})"
-        yield column.found(WARNING, "drift", f"{sentence}: libraries or the processor changed them")
+        yield column.found(WARNING, "drift", f"{sentence}: libraries, the processor or covsvc's engine changed them")
+    if column.is_counted_otherwise:
+        sentence = "limits have the bits of the baseline, but are counted otherwise: what covsvc counts has changed"
+        yield column.found(FAILURE, "drift", sentence)
 
 
 def _drift(candidate: Side, baseline: Side | None) -> tuple[tuple[str, str, str], ...]:
@@ -325,9 +331,12 @@ def _unfinished(columns: list[Column], candidate: Side) -> Iterator[Discovery]:
     for column in columns:
         reason = lost.get((column.label, column.cl))
         if reason is not None:
-            known = column.is_not_changed and not (column.now.lost & ~column.before.lost).any()
+            more = (column.now.lost & ~column.before.lost).any()
+            known = column.is_not_changed and not more
             sentence = f"blocks of toys failed{', as in the baseline' if known else ''}: {reason}"
-            yield column.found(WARNING if known else UNDECIDED_FINDING, "lost", sentence)
+            # time is a matter of the machine; all else is one of the method
+            broken = more and column.state != NEW and "no answer" not in reason
+            yield column.found(WARNING if known else FAILURE if broken else UNDECIDED_FINDING, "lost", sentence)
         drawn = (column.now.status != MISSING).sum(axis=-1) * column.toys_per_block
         missing = ~column.now.is_exact & (drawn < wanted)
         if missing.any():

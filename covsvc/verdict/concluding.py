@@ -122,7 +122,7 @@ def conclude(
         By what, and when.
     """
     told = [
-        _study(each, [c for c in confirmations if c.hypothesis.study == each.comparison.study], strict=strict)
+        _study(each, [c for c in confirmations if c.hypothesis.study == each.comparison.study], margin, strict=strict)
         for each in studies
     ]
     outcome = _worst_of(each["outcome"] for each in told)
@@ -150,10 +150,10 @@ def conclude(
     )
 
 
-def _study(studied: Studied, confirmations: Sequence[Confirmation], *, strict: bool) -> dict[str, Any]:
+def _study(studied: Studied, confirmations: Sequence[Confirmation], margin: float, *, strict: bool) -> dict[str, Any]:
     comparison = studied.comparison
     at, store = studied.candidate, studied.store
-    found = _told_once([*comparison.findings, *_confirmed(confirmations, comparison.study, store, at)])
+    found = _told_once([*comparison.findings, *_confirmed(confirmations, margin, comparison.study, store, at)])
     if strict:
         found = [replace(each, severity=FAILURE) if each.severity == WARNING else each for each in found]
     found.sort(key=lambda each: (_SEVERITIES.index(each.severity), each.limit_method or "", each.cl or 0.0, each.kind))
@@ -197,13 +197,18 @@ def _told_once(found: list[Discovery]) -> list[Discovery]:
     ]
 
 
-def _confirmed(confirmations: Sequence[Confirmation], study: str, store: str, at: str) -> Iterator[Discovery]:
+def _confirmed(
+    confirmations: Sequence[Confirmation], margin: float, study: str, store: str, at: str
+) -> Iterator[Discovery]:
     """Yield what was rejected or is undecided, a column at a time: the worst cell, and how many others."""
-    key = _column_and_outcome
-    for _, group in groupby(sorted(confirmations, key=key), key=key):
+
+    def key(each: Confirmation) -> tuple[str, float, str, str, str]:
+        about = each.hypothesis
+        return about.limit_method, about.cl, about.kind, about.direction, _severity(each, margin) or ""
+
+    for (*_, severity), group in groupby(sorted(confirmations, key=key), key=key):
         alike = list(group)
-        severity = _severity(alike[0])
-        if severity is None:
+        if not severity:
             continue
         # a pool says that something is wrong, a cell says where
         single = [each for each in alike if each.hypothesis.b is not None] or alike
@@ -232,15 +237,12 @@ def _confirmed(confirmations: Sequence[Confirmation], study: str, store: str, at
         )
 
 
-def _column_and_outcome(each: Confirmation) -> tuple[str, float, str, str, str]:
-    about = each.hypothesis
-    return about.limit_method, about.cl, about.kind, about.direction, each.outcome
-
-
-def _severity(confirmation: Confirmation) -> str | None:
+def _severity(confirmation: Confirmation, margin: float) -> str | None:
     may_fail = confirmation.hypothesis.may_fail
     if confirmation.outcome == REJECTED:
-        return FAILURE if may_fail else WARNING
+        # as of exact values: a fall that is certainly less than the margin does not matter; a promise is a promise
+        trifle = confirmation.hypothesis.kind == "coverage fell" and (confirmation.low or -1.0) > -margin
+        return FAILURE if may_fail and not trifle else WARNING
     return UNDECIDED_FINDING if confirmation.outcome == UNDECIDED and may_fail else None
 
 

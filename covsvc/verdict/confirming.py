@@ -201,7 +201,9 @@ def toys_to_draw(hypothesis: Hypothesis, selected: int, *, error: float = ALPHA,
     if hypothesis.b is None:
         return hypothesis.fresh_toys
     share = hypothesis.reference
-    needed = toys_to_decide(share * (1.0 - share), margin, error / selected, _SURE)
+    # of pairs the largest that there can be: all toys change that can
+    variance = 2.0 * min(share, 1.0 - share) if hypothesis.is_about_baseline else share * (1.0 - share)
+    needed = toys_to_decide(variance, margin, error / selected, _SURE)
     return max(hypothesis.fresh_toys, min(needed, MOST_TIMES * hypothesis.n))
 
 

@@ -42,20 +42,28 @@ def _broken(column: Column) -> Iterator[Discovery]:
         cell = _place(column.now.exact[0] == lowest)
         s_true = column.s_true[cell[1]]
     before = _lowest(column.before)
-    known = column.is_not_changed and lowest >= before - ROUNDING
+    nowhere_lower = column.is_not_changed or not (_falls(column) > ROUNDING).any()
+    known = lowest >= before - ROUNDING and nowhere_lower
     sentence = f"exact coverage {lowest:.5f} at {column.where(cell, s_true)}, below the promised {column.cl:g}"
     numbers = {"coverage": lowest, "promised": column.least}
     if np.isfinite(before):
         numbers["baseline"] = before
-        sentence += ", as in the baseline" if known else f"; the smallest in the baseline is {before:.5f}"
+        sentence += ", and no less than in the baseline" if known else f"; the smallest in the baseline is {before:.5f}"
     yield column.found(WARNING if known else FAILURE, "promise", sentence, cell, s_true, **numbers)
 
 
-def _fallen(column: Column, margin: float) -> Iterator[Discovery]:
+def _falls(column: Column) -> FloatArray:
+    """Return by how much exact coverage fell, shape (b, s_true + 1): at each node, and last the smallest at each b."""
     nodes = column.both_exact & ~column.near_end
     fall = np.where(nodes, column.before.exact[0] - column.now.exact[0], 0.0)
     worst_fall = np.where(column.worst_comparable, column.before.worst[0] - column.now.worst[0], 0.0)
-    largest = float(max(fall.max(initial=0.0), worst_fall.max(initial=0.0)))
+    return np.column_stack([fall, worst_fall])
+
+
+def _fallen(column: Column, margin: float) -> Iterator[Discovery]:
+    falls = _falls(column)
+    fall, worst_fall = falls[:, :-1], falls[:, -1]
+    largest = float(falls.max(initial=0.0))
     if not largest > ROUNDING:
         return
     if largest in fall:

@@ -124,6 +124,8 @@ class Evidence:
         name = counted[0]
         if not hypothesis.is_about_baseline or not all(f"gained_{name}" in told for told in each):
             return cls(n, x)
+        if any(told["n_both"] < told["n"] for told in each):
+            return cls(0, 0)  # the code of the baseline failed on some: what is left is no fair sample
         return cls(n, x, sum(told[f"gained_{name}"] for told in each), sum(told[f"lost_{name}"] for told in each))
 
 

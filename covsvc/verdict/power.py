@@ -87,7 +87,7 @@ def power_sentence(comparisons: Sequence[Comparison], error: float = ALPHA, *, p
     """Say which deficits of coverage would have been found; `paired` where the baseline's code took part."""
     tests, tested = sum(each.tests for each in comparisons), [each for each in comparisons if each.tests]
     if not tested:
-        return "No toys had to be tested: what changed is known exactly, and exact values show any difference."
+        return "Nothing had to be tested by toys; exact values show any difference."
     n = min(each.n_toys for each in tested)
     said = [f"{tests:,} hypotheses were tested on {n:,} or more toys each, and the suspicious ones on fresh toys."]
     levels = sorted({cl for each in tested for cl in each.levels})

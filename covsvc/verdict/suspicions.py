@@ -29,6 +29,8 @@ class Counted:
         on the same toys, the fewest that there can be.
     paired : ndarray of bool
         Where they are known.
+    kept : ndarray of bool
+        Where they are known toy by toy.
     """
 
     n: NDArray[np.int64]
@@ -38,6 +40,7 @@ class Counted:
     gained: NDArray[np.int64]
     lost: NDArray[np.int64]
     paired: NDArray[np.bool_]
+    kept: NDArray[np.bool_]
 
     @classmethod
     def of(cls, column: Column, indicator: str, cells: NDArray[np.bool_]) -> Counted:
@@ -53,7 +56,7 @@ class Counted:
             np.where(kept, each[indicator][cells], other)
             for each, other in ((pairs.has, x), (pairs.had, x_old), (pairs.gained, gained), (pairs.lost, lost))
         )
-        return cls(n, x, n_old, x_old, gained, lost, same | kept)
+        return cls(n, x, n_old, x_old, gained, lost, same | kept, kept)
 
     def pool(self) -> Counted | None:
         """Return the sums over the cells, shape (1,); None if sums do not compare.
@@ -66,15 +69,20 @@ class Counted:
         n, x, n_old, x_old, gained, lost = (
             each[held].sum(keepdims=True) for each in (self.n, self.x, self.n_old, self.x_old, self.gained, self.lost)
         )
-        return Counted(n, x, n_old, x_old, gained, lost, self.paired[held][:1])
+        kept = np.array([bool(self.kept[held].all())])
+        return Counted(n, x, n_old, x_old, gained, lost, self.paired[held][:1], kept)
 
-    def fall(self) -> FloatArray:
-        """Return the chance of so few now, or fewer, if nothing has changed."""
-        return self._chance(self.gained, self.lost, self.x, self.x_old)
+    def fall(self, *, sure: bool = False) -> FloatArray:
+        """Return the chance of so few now, or fewer, if nothing has changed.
 
-    def rise(self) -> FloatArray:
-        """Return the chance of so many now, or more, if nothing has changed."""
-        return self._chance(self.lost, self.gained, self.n - self.x, self.n_old - self.x_old)
+        It is too small where the fewest toys are counted that can have changed, which does for a suspicion; if it has
+        to be `sure` numbers are compared there as if they were of other toys.
+        """
+        return self._chance(self.gained, self.lost, self.x, self.x_old, sure)
+
+    def rise(self, *, sure: bool = False) -> FloatArray:
+        """Return the chance of so many now, or more, if nothing has changed; see `fall`."""
+        return self._chance(self.lost, self.gained, self.n - self.x, self.n_old - self.x_old, sure)
 
     def _chance(
         self,
@@ -82,9 +90,10 @@ class Counted:
         lost: NDArray[np.int64],
         x: NDArray[np.int64],
         x_old: NDArray[np.int64],
+        sure: bool,
     ) -> FloatArray:
         p = chance_of_lost(gained, lost)
-        other = ~self.paired
+        other = ~(self.kept if sure else self.paired)
         p[other] = chance_of_fewer(x[other], self.n[other], x_old[other], self.n_old[other])
         return p
 

@@ -31,7 +31,7 @@ def _risen(column: Column, margin: float, error: float) -> Iterator[Discovery]:
     counted = Counted.of(column, "covered", column.compared)
     now, before = counted.x / counted.n, counted.x_old / counted.n_old
     growth = np.maximum(now, column.cl) - np.maximum(before, column.cl)
-    found = np.flatnonzero((growth > margin) & (counted.rise() <= error))
+    found = np.flatnonzero((growth > margin) & (counted.rise(sure=True) <= error))
     if found.size:
         at = int(found[growth[found].argmax()])
         cell = _cell(cells[at])
@@ -48,10 +48,10 @@ def _closer(column: Column, margin: float, error: float) -> Iterator[Discovery]:
     """Tell that a method covers less than it did, which its promise does not forbid."""
     cells = np.argwhere(column.compared)
     counted = Counted.of(column, "covered", column.compared)
-    now, before, p = counted.x / counted.n, counted.x_old / counted.n_old, counted.fall()
+    now, before, p = counted.x / counted.n, counted.x_old / counted.n_old, counted.fall(sure=True)
     at = int((before - now).argmax())
     pooled = counted.pool()
-    if p[at] <= error or (pooled is not None and pooled.fall()[0] <= error and now[at] < before[at]):
+    if p[at] <= error or (pooled is not None and pooled.fall(sure=True)[0] <= error and now[at] < before[at]):
         cell = _cell(cells[at])
         sentence = (
             f"{now[at]:.4f} of the toys are covered at {column.where(cell)}, in the baseline {before[at]:.4f}; the "
@@ -63,7 +63,10 @@ def _closer(column: Column, margin: float, error: float) -> Iterator[Discovery]:
 
 
 def _failing(column: Column, error: float) -> Iterator[Discovery]:
-    """Tell where it depends on limits that failed whether a promise is kept."""
+    """Tell where it depends on limits that failed whether a promise is kept, and that all limits of a column fail."""
+    if column.now.n.any() and (column.now.counts["n_failed"] == column.now.n).all():
+        yield column.found(UNDECIDED_FINDING, "failed", "all limits failed: nothing is known of coverage")
+        return
     failed = np.where(column.promised, column.now.counts["n_failed"], 0)
     if not failed.any():
         return

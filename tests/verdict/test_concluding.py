@@ -249,6 +249,16 @@ def test_warnings_pass_and_are_to_be_looked_at():
     assert "look at the warnings before accepting" in validation.advice
 
 
+def test_a_fall_that_is_certainly_smaller_than_the_margin_is_a_warning():
+    new, old = {"a": toys(4300, code="2")}, {"a": toys(4500)}
+    # 0.002 of a million toys, of which 4000 changed: 3 to 1
+    validation = concluded((new, old), evidence=lambda _: Evidence(1_000_000, 898_000, 1000, 3000))
+    assert validation.outcome == "passed"
+    assert ("warning", "coverage fell") in {(each["severity"], each["kind"]) for each in findings(validation)}
+    validation = concluded((new, old), evidence=lambda _: Evidence(1_000_000, 894_000, 1000, 7000))
+    assert validation.outcome == "failed"
+
+
 def test_warnings_fail_where_that_is_asked_for():
     new, old = {"a": exact(median_upper=3.3, code="2")}, {"a": exact()}
     validation = concluded((new, old), strict=True)

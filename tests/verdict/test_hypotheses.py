@@ -121,8 +121,8 @@ def test_fresh_toys_are_ten_times_as_many_in_a_cell_and_as_many_in_a_pool():
 
 
 COUNTS = [
-    {"n": 100, "covered": 80, "empty": 5, "unbounded": 1, "failed": 3, "gained_covered": 4, "lost_covered": 9, "gained_empty": 2, "lost_empty": 0},
-    {"n": 100, "covered": 90, "empty": 0, "unbounded": 0, "failed": 1, "gained_covered": 1, "lost_covered": 2, "gained_empty": 0, "lost_empty": 1},
+    {"n": 100, "n_both": 100, "covered": 80, "empty": 5, "unbounded": 1, "failed": 3, "gained_covered": 4, "lost_covered": 9, "gained_empty": 2, "lost_empty": 0},
+    {"n": 100, "n_both": 100, "covered": 90, "empty": 0, "unbounded": 0, "failed": 1, "gained_covered": 1, "lost_covered": 2, "gained_empty": 0, "lost_empty": 1},
 ]  # fmt: skip
 
 
@@ -138,6 +138,12 @@ COUNTS = [
 )
 def test_evidence_is_summed_over_cells(kind, evidence):
     assert Evidence.of(hypothesis(kind=kind, cells=[(0.0, 1.0), (0.0, 2.0)]), COUNTS) == evidence
+
+
+def test_toys_on_which_the_older_code_failed_are_no_evidence():
+    less = [COUNTS[0], COUNTS[1] | {"n_both": 99}]
+    assert Evidence.of(hypothesis(kind="coverage fell", cells=[(0.0, 1.0), (0.0, 2.0)]), less) == Evidence(0, 0)
+    assert Evidence.of(hypothesis(kind="promise", cells=[(0.0, 1.0), (0.0, 2.0)]), less).n == 200
 
 
 @pytest.mark.parametrize(
