@@ -236,6 +236,13 @@ def test_other_toys_are_told_and_compared_without_pairs():
     assert "toys" in kinds(told, "note") | kinds(told, "warning")
 
 
+def test_blocks_with_the_same_toys_fail(shifting):
+    shifting(SOURCE.replace("rng.poisson(s_true + b, size)", "np.random.default_rng(1).poisson(s_true + b, size)"))
+    whole, told = validated(study(shifted(3.0)))
+    assert whole["outcome"] == "failed"
+    assert kinds(told, "failure") == {"toys"}
+
+
 def test_the_same_state_is_the_same_candidate_and_is_not_computed_twice():
     accepted(study(shifted(3.0)))
     first, second = (validated(study(shifted(2.5)))[1] for _ in range(2))

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from covsvc.api.confirming import Confirming
 from covsvc.api.running import Progress, fill, load_studies, task_toys_of, trust
 from covsvc.api.stored import axes_told, part_of, stored_study
 from covsvc.engine.clusters import connect
-from covsvc.engine.likewise import has_its_toys, near_ends, toys_digests
+from covsvc.engine.likewise import has_its_toys, near_ends, repeats_toys, toys_digests
 from covsvc.engine.speed import speeds
 from covsvc.errors import StudyError
 from covsvc.fingerprint import git_is_changed, git_revision
@@ -36,6 +36,7 @@ from covsvc.verdict import (
     ALPHA,
     MARGIN,
     Comparison,
+    Discovery,
     Evidence,
     Hypothesis,
     Side,
@@ -334,6 +335,9 @@ class _Candidate:
             at=self.branch,
             store=str(self.store),
         )
+        if repeats_toys(self.study):
+            told = Discovery("failure", "toys", "the blocks of a cell hold the same toys, which count more than once")
+            self.comparison = replace(self.comparison, findings=(*self.comparison.findings, told))
 
     def _by_rounding(self, then: Side) -> xr.DataArray:
         """Tell where rounding alone decides: s_true is on an end of an interval, and the limits are as before."""

@@ -42,6 +42,12 @@ def toys_digests(study: Study) -> dict[str, str]:
     }
 
 
+def repeats_toys(study: Study) -> bool:
+    """Tell whether the first and the last block of a cell hold the same toys, which count twice then."""
+    s_true, b, last = study.s_true[-1], study.b[-1], study.n_blocks - 1
+    return last > 0 and toys_digest(study, s_true, b, 0) == toys_digest(study, s_true, b, last)
+
+
 def has_its_toys(cube: xr.Dataset, study: Study) -> bool:
     """Tell whether a study draws the toys of a stored cube, bit for bit; no, where the cube does not tell."""
     told = json.loads(cube.attrs.get("toys", "{}"))
