@@ -39,7 +39,10 @@ def code_of_revision(revision: str) -> Path:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
                 with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-                    files.extractall(scratch, filter="data")
+                    for each in filter(tarfile.TarInfo.isfile, files):
+                        path, content = Path(scratch) / each.name, files.extractfile(each)
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                        path.write_bytes(content.read() if content else b"")
                 folder.mkdir(exist_ok=True)
                 (Path(scratch) / _PACKAGE).rename(folder / _PACKAGE)
         except OSError as error:

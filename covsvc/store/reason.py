@@ -12,7 +12,7 @@ from covsvc.errors import StoreError
 def reason_of(error: Exception) -> str:
     """Return the innermost reason of an error; Icechunk tells the way to it in many lines, or behind many colons."""
     if found := re.search(r"[^:]+\(os error \d+\)", str(error)):
-        return found[0].strip()
+        return re.sub(r"\s*\n[\s|]*", " ", found[0]).strip()  # long lines are broken
     lines = [line.strip(" |x") for line in str(error).splitlines()]
     causes = [line.strip("`-> ") for line in lines if line.startswith(("|->", "`->", "->"))]
     told = causes[-1] if causes else next((line for line in lines if line), type(error).__name__)
