@@ -180,6 +180,13 @@ def test_browses():
 """
 
 
+@pytest.fixture(autouse=True)
+def no_options_of_a_ci(monkeypatch):
+    """Leave out what the environment of these tests asks of pytest and of ./do."""
+    for name in ("CI", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="module")
 def with_tests(killed, tools, tools_and_python):
     """A project that is set up, with the pytest of ours."""
