@@ -279,6 +279,16 @@ def test_a_baseline_that_is_not_there_is_refused():
         api.validate(study("classical"), against="v9")
 
 
+def test_any_commit_can_be_compared_with():
+    api.run(study(shifted(3.0)), api.STORE)
+    api.set_tag("six", "thesis")
+    found = api.validate(study(shifted(2.5)), against="thesis")
+    page = api.write_validation(found)
+    assert "thesis, never accepted" in page.read_text()
+    told = found.validation.as_dict()["studies"][0]["baseline"]
+    assert (told["name"], told["tag"], told["accepted_at"]) == ("thesis", None, None)
+
+
 def test_only_one_validation_of_a_study_runs():
     with place_of(api.STORE).lock("six"), pytest.raises(StoreError, match="another driver"):
         api.validate(study("classical"))

@@ -120,8 +120,8 @@ def validate(
     ClusterError
         If the cluster cannot be reached, or is lost.
     """
-    if not 0 < margin < 0.5 or not 0 < error < 0.5:
-        raise StudyError(f"margin = {margin:g}, error = {error:g}: both are probabilities between 0 and 0.5")
+    if not 1e-6 <= margin < 0.5 or not 0 < error < 0.5:
+        raise StudyError(f"margin = {margin:g}, error = {error:g}: both lie between 0 and 0.5, the margin above 1e-6")
     known = _studies(studies, store)
     say = tell or (lambda _: None)
     with ExitStack() as stack:

@@ -50,10 +50,10 @@ def repeats_toys(study: Study) -> bool:
 
 def has_its_toys(cube: xr.Dataset, study: Study) -> bool:
     """Tell whether a study draws the toys of a stored cube, bit for bit; no, where the cube does not tell."""
-    told = json.loads(cube.attrs.get("toys", "{}"))
+    told = [(place.split(), digest) for place, digest in json.loads(cube.attrs.get("toys", "{}")).items()]
     return bool(told) and all(
-        toys_digest(study, float(s_true), float(b), int(block)) == digest
-        for (b, s_true, block), digest in ((place.split(), digest) for place, digest in told.items())
+        len(place) == 3 and toys_digest(study, float(place[1]), float(place[0]), int(place[2])) == digest
+        for place, digest in told
     )
 
 

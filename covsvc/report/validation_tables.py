@@ -105,7 +105,10 @@ def strength(change: float | None) -> str:
 
 
 def _baseline(baseline: Mapping[str, Any] | None) -> str:
-    return f"{baseline['name']} of {baseline['accepted_at'][:10]}" if baseline else "nothing: never accepted"
+    if not baseline:
+        return "nothing: never accepted"
+    accepted_at = baseline["accepted_at"]
+    return f"{baseline['name']} of {accepted_at[:10]}" if accepted_at else f"{baseline['name']}, never accepted"
 
 
 def _origin(study: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -114,8 +117,17 @@ def _origin(study: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [("candidate", f"{study['candidate']}, snapshot {study['snapshot']}{made_from}")]
     if baseline:
         rows += [
-            ("baseline", f"{baseline['tag']}, snapshot {baseline['snapshot']}, {baseline['outcome'] or 'not judged'}"),
-            ("accepted", f"{baseline['accepted_at']} by {baseline['who']}: {baseline['reason']}"),
+            (
+                "baseline",
+                f"{baseline['tag'] or baseline['name']}, snapshot {baseline['snapshot']}, "
+                f"{baseline['outcome'] or 'not judged'}",
+            ),
+            (
+                "accepted",
+                f"{baseline['accepted_at']} by {baseline['who']}: {baseline['reason']}"
+                if baseline["accepted_at"]
+                else "never: a commit that was named",
+            ),
         ]
     else:
         rows.append(("baseline", "none: the study was never accepted; promises alone were judged"))

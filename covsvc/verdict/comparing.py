@@ -366,7 +366,7 @@ def _by_budget(columns: list[Column], candidate: Side) -> Iterator[Discovery]:
             sentence = (
                 "limits are others than those of the baseline; toys of a budget do not tell whether they cover less"
             )
-            yield column.found(WARNING if not column.promises else NOTE, "toys", sentence)
+            yield column.found(NOTE if column.promises else UNDECIDED_FINDING, "toys", sentence)
 
 
 def _of_study(candidate: Side, baseline: Side | None, same_toys: bool) -> Iterator[Discovery]:

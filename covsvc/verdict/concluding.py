@@ -311,7 +311,13 @@ def _sentence(
     }
     if outcome == "failed":
         kinds = dict.fromkeys(each["kind"] for each in findings if each["severity"] == FAILURE)
-        why = {"promise": "coverage is below what is promised", "coverage fell": "coverage fell"}
+        why = {
+            "promise": "coverage is below what is promised",
+            "coverage fell": "coverage fell",
+            "lost": "a method fails that worked",
+            "toys": "toys count more than once",
+            "drift": "limits are counted otherwise",
+        }
         told = " and ".join(why.get(kind, f"more {said_of(kind)}" if kind == "failed" else kind) for kind in kinds)
         return f"Failed: {told}. Concerned: {_listed(named[FAILURE])}."
     if outcome == "undecided":

@@ -87,7 +87,8 @@ def power_sentence(comparisons: Sequence[Comparison], error: float = ALPHA, *, p
     """Say which deficits of coverage would have been found; `paired` where the baseline's code took part."""
     tests, tested = sum(each.tests for each in comparisons), [each for each in comparisons if each.tests]
     if not tested:
-        return "Nothing had to be tested by toys; exact values show any difference."
+        known = all(column.exact for each in comparisons for column in each.columns)
+        return "Nothing had to be tested by toys" + ("; exact values show any difference." if known else ".")
     n = min(each.n_toys for each in tested)
     said = [f"{tests:,} hypotheses were tested on {n:,} or more toys each, and the suspicious ones on fresh toys."]
     levels = sorted({cl for each in tested for cl in each.levels})

@@ -40,7 +40,7 @@ def test_validations_are_as_the_schema_says(name):
         (("studies", 0, "columns", 0, "toys_rose"), 0.5),
         (("studies", 0, "findings", 0, "kind"), "worse"),
         (("studies", 0, "findings", 0, "numbers"), {"coverage": "low"}),
-        (("studies", 0, "baseline", "who"), None),
+        (("studies", 0, "baseline", "name"), None),
     ],
     ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else "",
 )

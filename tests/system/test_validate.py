@@ -151,3 +151,14 @@ def test_of_two_validations_at_once_one_runs(place):
     assert "another driver" in refused
     assert str(first.pid) in refused
     assert place.told(first, 1)["outcome"] == "failed"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_a_reader_who_has_seen_enough_does_not_change_the_verdict(place, arguments):
+    process = place.start("validate", "study.yaml", "--cluster", "none", *arguments)
+    process.stdout.close()
+    told = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(240) == 1, told
+    assert "Traceback" not in told
+    assert "Broken pipe" not in told
