@@ -253,7 +253,7 @@ has_browser() {
 }
 
 run_some_tests() {
-    pytest "$@" && return
+    pytest --durations=10 "$@" && return
     failed=$?
     [ "$failed" -ne 2 ] || exit 2 # interrupted: sh may be bash, which would go on
 }

@@ -19,7 +19,7 @@ from covsvc.api.building import STORE
 from covsvc.budget import Drawn, rule_of
 from covsvc.contracts import Calibration
 from covsvc.engine.calibrating import Calibrations, Need, any_calibrates, calibrate_all, needs_of
-from covsvc.engine.clusters import connect
+from covsvc.engine.clusters import connect, workers_of
 from covsvc.engine.cost import cost_at
 from covsvc.engine.execute import execute
 from covsvc.engine.expected import is_fitted
@@ -181,7 +181,7 @@ def _fill(
     if first is None:
         return
     with connecting() as client:
-        ledger.provenance.workers = len(client.nthreads()) if client else 1
+        ledger.provenance.workers = workers_of(client)
         calibrations: dict[str, Calibration | str] = {}
         teller = _Teller(study, progress)
         try:

@@ -65,6 +65,24 @@ def connect(cluster: Any, n_workers: int | None = None, study: Study | None = No
                     yield client
 
 
+def workers_of(client: Any) -> int:
+    """Return how many workers a client has; without a client this process is the one.
+
+    Raises
+    ------
+    ClusterError
+        If its scheduler is lost.
+    """
+    if client is None:
+        return 1
+    try:
+        return len(client.nthreads())
+    except OSError as error:
+        raise ClusterError(
+            f"{client.scheduler.address}: the scheduler is lost ({error}); see to it, run again"
+        ) from None
+
+
 @contextmanager
 def _silence() -> Iterator[None]:
     """Keep to ourselves what Dask logs: what of it matters to a user we say, and how to go on."""
