@@ -289,6 +289,16 @@ def test_any_commit_can_be_compared_with():
     assert (told["name"], told["tag"], told["accepted_at"]) == ("thesis", None, None)
 
 
+def test_what_is_accepted_was_made_from_the_study_that_is_given():
+    first, second = study("classical"), study("classical", shifted(3.0))
+    candidate = validated(first)[1]["candidate"]
+    with pytest.raises(StoreError, match=f"no candidate was made from this text .*{candidate}"):
+        api.accept(second, tag="v1", reason="of another")
+    newer = validated(second)[1]["candidate"]
+    (made,) = api.accept(first, tag="v1", reason="of the older one")
+    assert made["candidate"] == candidate != newer
+
+
 def test_only_one_validation_of_a_study_runs():
     with place_of(api.STORE).lock("six"), pytest.raises(StoreError, match="another driver"):
         api.validate(study("classical"))

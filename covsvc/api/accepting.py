@@ -11,10 +11,10 @@ from typing import Any
 from covsvc.api.building import STORE
 from covsvc.errors import StoreError, StudyError
 from covsvc.store import acceptance
-from covsvc.store.candidates import Candidate
+from covsvc.store.candidates import Candidate, attributes_at
 from covsvc.store.candidates import baselines as baselines_in
 from covsvc.store.candidates import candidates as candidates_in
-from covsvc.store.history import CANDIDATE, candidate_branches
+from covsvc.store.history import CANDIDATE, MAIN, candidate_branches
 from covsvc.store.place import place_of
 from covsvc.store.repository import open_existing, stored_studies
 from covsvc.study import Study
@@ -56,11 +56,13 @@ def accept(
         If a study has no such candidate, or one that did not pass or was made from an older state of the study; all
         reasons stand in the message. Also if another process works on a study, or it cannot be written.
     """
+    given = [what] if isinstance(what, Named) else list(what)
+    texts = {study.name: study for each in given for study in _texts(each)}
     chosen: dict[str, str | None] = {}
-    for study, candidate in _named([what] if isinstance(what, Named) else what, store):
+    for study, candidate in _named(given, store):
         if study in chosen:
             raise StudyError(f"{study}: is named twice; name each study once, or a candidate of it")
-        chosen[study] = candidate
+        chosen[study] = _made_from(texts[study], store) if study in texts else candidate
     if not chosen:
         raise StudyError("nothing to accept: name a study file, a stored study or a candidate")
     made = acceptance.accept(store, chosen, tag=tag, reason=reason, despite=despite)
@@ -109,6 +111,36 @@ def _told(candidate: Candidate) -> dict[str, Any]:
     told = asdict(candidate)
     written_at = candidate.written_at.isoformat(timespec="seconds")
     return {"candidate": told.pop("branch"), **told, "written_at": written_at, **told.pop("code")}
+
+
+def _texts(each: Named) -> Sequence[Study]:
+    """Return the studies that are given as such, or in a file, and not by name."""
+    if isinstance(each, Study):
+        return [each]
+    return read_studies(each) if Path(each).suffix in (".yaml", ".yml") else []
+
+
+def _made_from(study: Study, store: str | Path) -> str | None:
+    """Return the newest candidate that was made from this very study; None if none waits.
+
+    Raises
+    ------
+    StoreError
+        If those that wait were made from another study of this name.
+    """
+    place = place_of(store)
+    repository = open_existing(place, study.name)
+    tip, told = repository.lookup_branch(MAIN), study.model_dump(mode="json")
+    waiting = [each for each in candidates_in(repository) if each.base == tip]
+    for each in waiting:
+        if attributes_at(repository, each.snapshot).get("study") == told:
+            return each.branch
+    if waiting:
+        raise StoreError(
+            f"{place.study(study.name)}: no candidate was made from this text of the study; validate it first, or "
+            f"name the candidate that is meant: {', '.join(each.branch for each in waiting)}"
+        )
+    return None
 
 
 def _named(given: Sequence[Named], store: str | Path) -> Iterator[tuple[str, str | None]]:
