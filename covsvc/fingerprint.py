@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import json
 import platform
 import shutil
 import subprocess
@@ -166,3 +167,8 @@ def _told(node: object) -> str:
         fields = (value for name, value in ast.iter_fields(node) if name not in ("type_params", "type_comment", "kind"))
         return f"{type(node).__name__}({','.join(map(_told, fields))})"
     return f"[{','.join(map(_told, node))}]" if isinstance(node, list) else repr(node)
+
+
+def hash_of(told: Any) -> str:
+    """Return a hash of what JSON can say, shape of dicts and order of keys aside."""
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

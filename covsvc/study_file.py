@@ -37,6 +37,19 @@ _MOST_REASONS = 50
 """Reasons that are told of a file, at most."""
 
 
+def given_studies(given: Study | str | Path) -> tuple[Study, ...]:
+    """Return the studies that are given as such or in a study file; none where the name of a stored one is given.
+
+    Raises
+    ------
+    StudyError
+        If the file is refused.
+    """
+    if isinstance(given, Study):
+        return (given,)
+    return read_studies(given) if Path(given).suffix in (".yaml", ".yml") else ()
+
+
 def read_studies(path: str | Path) -> tuple[Study, ...]:
     """Read the studies of a YAML file.
 

@@ -14,6 +14,12 @@ from covsvc.study import Column
 COUNTS = ("n_toys", "n_covered", "n_upper_covered", "n_empty", "n_unbounded", "n_failed")
 """What is counted of each column and cell."""
 
+RATES = {"empty": Status.EMPTY, "unbounded": Status.UNBOUNDED, "failed": Status.FAILED}
+"""The states of limits whose rates are told."""
+
+INDICATORS = ("covered", *RATES)
+"""What may be true of a limit."""
+
 EXACT = (
     "exact_coverage",
     "exact_upper_coverage",
@@ -142,6 +148,12 @@ def status_by(codes: NDArray[np.int16]) -> NDArray[np.int8]:
     known = [places == _EMPTY, places == _UNBOUNDED, codes == _FAILED, codes == NOT_DRAWN]
     told = [np.int8(each) for each in (Status.EMPTY, Status.UNBOUNDED, Status.FAILED, -1)]
     return np.select(known, told, np.int8(Status.OK))
+
+
+def indicators_by(codes: NDArray[np.int16]) -> dict[str, NDArray[np.bool_]]:
+    """Tell of each limit from its code which of `INDICATORS` are true; none of one that is not kept."""
+    states = status_by(codes)
+    return {"covered": covers_by(codes)} | {rate: states == status for rate, status in RATES.items()}
 
 
 def bin_by(codes: NDArray[np.int16]) -> NDArray[np.int16]:

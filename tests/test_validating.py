@@ -243,6 +243,13 @@ def test_blocks_with_the_same_toys_fail(shifting):
     assert kinds(told, "failure") == {"toys"}
 
 
+@pytest.mark.parametrize("few", [{"s_true": [0], "b": [0]}, {"toys_per_block": 1, "n_toys": 40}])
+def test_blocks_that_are_alike_by_chance_pass(few):
+    whole, told = validated(study("classical", experiment="counting", **few))
+    assert whole["outcome"] == "passed"
+    assert not kinds(told, "failure")
+
+
 def test_the_same_state_is_the_same_candidate_and_is_not_computed_twice():
     accepted(study(shifted(3.0)))
     first, second = (validated(study(shifted(2.5)))[1] for _ in range(2))

@@ -18,7 +18,7 @@ from covsvc.store.history import CANDIDATE, MAIN, candidate_branches
 from covsvc.store.place import place_of
 from covsvc.store.repository import open_existing, stored_studies
 from covsvc.study import Study
-from covsvc.study_file import read_studies
+from covsvc.study_file import given_studies
 
 Named = Study | str | Path
 
@@ -57,12 +57,11 @@ def accept(
         reasons stand in the message. Also if another process works on a study, or it cannot be written.
     """
     given = [what] if isinstance(what, Named) else list(what)
-    texts = {study.name: study for each in given for study in _texts(each)}
     chosen: dict[str, str | None] = {}
-    for study, candidate in _named(given, store):
-        if study in chosen:
-            raise StudyError(f"{study}: is named twice; name each study once, or a candidate of it")
-        chosen[study] = _made_from(texts[study], store) if study in texts else candidate
+    for name, meant in _named(given, store):
+        if name in chosen:
+            raise StudyError(f"{name}: is named twice; name each study once, or a candidate of it")
+        chosen[name] = _made_from(meant, store) if isinstance(meant, Study) else meant
     if not chosen:
         raise StudyError("nothing to accept: name a study file, a stored study or a candidate")
     made = acceptance.accept(store, chosen, tag=tag, reason=reason, despite=despite)
@@ -113,13 +112,6 @@ def _told(candidate: Candidate) -> dict[str, Any]:
     return {"candidate": told.pop("branch"), **told, "written_at": written_at, **told.pop("code")}
 
 
-def _texts(each: Named) -> Sequence[Study]:
-    """Return the studies that are given as such, or in a file, and not by name."""
-    if isinstance(each, Study):
-        return [each]
-    return read_studies(each) if Path(each).suffix in (".yaml", ".yml") else []
-
-
 def _made_from(study: Study, store: str | Path) -> str | None:
     """Return the newest candidate that was made from this very study; None if none waits.
 
@@ -143,13 +135,11 @@ def _made_from(study: Study, store: str | Path) -> str | None:
     return None
 
 
-def _named(given: Sequence[Named], store: str | Path) -> Iterator[tuple[str, str | None]]:
-    """Yield each study that is named, and its candidate if that is."""
+def _named(given: Sequence[Named], store: str | Path) -> Iterator[tuple[str, Study | str | None]]:
+    """Yield the name of each study that is meant, and the study or the candidate if that is given."""
     for each in given:
-        if isinstance(each, Study):
-            yield each.name, None
-        elif Path(each).suffix in (".yaml", ".yml"):
-            yield from ((study.name, None) for study in read_studies(each))
+        if studies := given_studies(each):
+            yield from ((study.name, study) for study in studies)
         elif str(each).startswith(CANDIDATE):
             yield _study_of(str(each), store), str(each)
         else:

@@ -12,7 +12,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from covsvc.api.building import STORE, builder
-from covsvc.api.running import load_studies
 from covsvc.api.stored import stored_study
 from covsvc.commands import limit_commands
 from covsvc.engine.observation import Build
@@ -22,6 +21,7 @@ from covsvc.fingerprint import environment
 from covsvc.maps import summarize
 from covsvc.store.repository import open_cube
 from covsvc.study import MOST_BLOCKS, Column, Study
+from covsvc.study_file import given_studies
 from covsvc.tally import DONE, FAILED, MISSING, digest_of
 
 FIRST_BLOCKS = 10
@@ -298,10 +298,9 @@ class _Cell:
 
 def _opened(study: str | Path | Study, store: str | Path, at: str) -> tuple[Study, xr.Dataset | None]:
     """Return a study, and its cube where it is named and not given."""
-    if isinstance(study, Study) or Path(study).suffix in (".yaml", ".yml"):
+    if studies := given_studies(study):
         if at != "main":
             raise StudyError(f"at = {at}: a study file has no history; give the name of the stored study")
-        studies = [study] if isinstance(study, Study) else load_studies(study)
         if len(studies) > 1:
             names = ", ".join(each.name for each in studies)
             raise StudyError(f"{study}: holds several studies, {names}; give the name of one that is stored")

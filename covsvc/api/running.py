@@ -24,7 +24,7 @@ from covsvc.engine.cost import cost_at
 from covsvc.engine.execute import execute
 from covsvc.engine.expected import is_fitted
 from covsvc.engine.warm_up import run_kernels
-from covsvc.engine.work import box_of, make_tables, run_task
+from covsvc.engine.work import box_of, run_alone
 from covsvc.errors import StoreError, StudyError
 from covsvc.store.calibrations import find_calibration, keep_calibration
 from covsvc.store.place import place_of
@@ -489,7 +489,7 @@ def trust(ledger: Ledger, study: Study, *, replace: bool) -> None:
     """Compare a stored block of each column with the code and the libraries of now, if those have changed since."""
     changed: dict[str, None] = {}
     for task, digests in ledger.sentinels():
-        found = run_task(task, make_tables(Row(study.source, task.columns, task.b, task.s_true))).digest[:, 0, 0]
+        found = run_alone(task).digest[:, 0, 0]
         changed |= {
             column.key[0]: None for column, same in zip(task.columns, found == digests, strict=True) if not same
         }

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from covsvc import significance
 from covsvc.api.building import STORE, builder
 from covsvc.api.observed import failed_columns, failed_rows
 from covsvc.api.running import missing_in
@@ -19,7 +18,6 @@ from covsvc.contracts import Events
 from covsvc.engine.expected import expect, is_fitted
 from covsvc.engine.guard import giving_up
 from covsvc.engine.likeness import likenesses
-from covsvc.engine.narsky import is_tau_mu_gamma, toy_model
 from covsvc.engine.observation import draw_curves
 from covsvc.engine.observation import observe as _observe
 from covsvc.engine.statistics import statistics_of
@@ -27,7 +25,7 @@ from covsvc.engine.work import tables_of
 from covsvc.errors import CovsvcError, StoreError
 from covsvc.interval_tables import IntervalTable, interval_table, missing_table
 from covsvc.maps import CELLS, resolved, summarize
-from covsvc.regions import SeenDensities
+from covsvc.store.candidates import VALIDATION
 from covsvc.store.repository import driver_of, open_cube
 from covsvc.study import Study, study_of
 from covsvc.tally import DONE, FAILED
@@ -68,6 +66,17 @@ def axes_told(cube: xr.Dataset) -> dict[str, list[Any]]:
     """Return the grid and the labels of the study that a cube tells of, whether it can be built here or not."""
     study = json.loads(cube.attrs["study"])
     return {"limit_method": [each["label"] for each in study["methods"]], **{name: study[name] for name in CELLS[1:]}}
+
+
+def speeds_told(cube: xr.Dataset, name: str) -> dict[tuple[str, float], float]:
+    """Return the toys a second of the columns of a study, as the validation of a cube tells them."""
+    studies = json.loads(cube.attrs.get(VALIDATION, "{}")).get("studies", [])
+    columns = [column for study in studies if study["study"] == name for column in study["columns"]]
+    return {
+        (each["limit_method"], each["cl"]): each["toys_per_second"]
+        for each in columns
+        if each["toys_per_second"] is not None
+    }
 
 
 def status(store: str | Path, name: str, at: str = "main") -> dict[str, Any]:
@@ -177,7 +186,7 @@ def write_report(
         observed = _observe(study, maps, build=build)
         curves = draw_curves(study, tables)
         expected = expect(study, tables, build) if known else None
-        likened, toys = likenesses(study), toy_model(study, build)
+        likened = likenesses(study)
     return write_page(
         maps,
         judge(maps).as_dict(),
@@ -186,39 +195,10 @@ def write_report(
         progress,
         curves=curves,
         expected=expected,
-        null=_under_the_null(study),
         statistics=statistics_of(study),
         notes=likened,
         events=_interval_tables(study),
-        toy_model=toys,
-        tau_mu_gamma=is_tau_mu_gamma(study),
-        densities=_densities(study),
         worst=worst_cells(maps),
-    )
-
-
-def _densities(study: Study) -> SeenDensities | None:
-    """Return the real events over the densities of the experiment, where it has any to show."""
-    show = getattr(study.experiment.build(), "densities", None)
-    return show(study.observed) if show is not None and study.observed is not None else None
-
-
-def _under_the_null(study: Study) -> xr.Dataset | None:
-    """Return how often a significance is claimed without a signal, where the background is counted off source."""
-    tau = getattr(study.experiment.build(), "tau", None)
-    if tau is None:
-        return None
-    b = np.geomspace(0.1, max(10.0, study.b[-1]), 41)
-    found = significance.under_the_null(b, tau)
-    over = ("threshold", "b")
-    return xr.Dataset(
-        {
-            "p_sideband": (over, found.sideband),
-            "p_whole": (over, found.whole_region),
-            "nominal": ("threshold", found.nominal),
-        },
-        coords={"threshold": found.thresholds, "b": found.b},
-        attrs={"tau": tau},
     )
 
 

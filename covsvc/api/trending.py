@@ -11,9 +11,9 @@ import numpy as np
 import xarray as xr
 
 from covsvc.api.building import STORE
-from covsvc.api.stored import axes_told, part_of
+from covsvc.api.stored import axes_told, part_of, speeds_told
 from covsvc.maps import summarize
-from covsvc.store.candidates import VALIDATION, baselines
+from covsvc.store.candidates import baselines
 from covsvc.store.place import place_of
 from covsvc.store.repository import open_cube, open_existing
 from covsvc.verdict.promises import has_data, worst_of
@@ -125,7 +125,7 @@ def _of_one(cube: xr.Dataset, name: str) -> xr.Dataset:
         maps = here.assign(coverage=here["exact_coverage"])
         ratio = maps["exact_median_upper"] / maps["s_true"].where(maps["s_true"] > 0)
     maps = maps[["worst_coverage", "worst_s_true", "coverage", "exact_coverage", "n_toys"]].assign(ratio=ratio).load()
-    speeds = _speeds(cube, name)
+    speeds = speeds_told(cube, name)
     axes = {"limit_method": np.array(here["limit_method"].values.tolist(), dtype=object), "cl": here["cl"].values}
     found = xr.Dataset(
         {each: (tuple(axes), np.full([len(values) for values in axes.values()], np.nan)) for each in _VARIABLES}, axes
@@ -141,17 +141,6 @@ def _of_one(cube: xr.Dataset, name: str) -> xr.Dataset:
                 for variable, value in zip(_VARIABLES, told, strict=True):
                     found[variable][row, level] = value
     return found
-
-
-def _speeds(cube: xr.Dataset, name: str) -> dict[tuple[str, float], float]:
-    """Return what the validation of a baseline tells of the speed of its columns."""
-    studies = json.loads(cube.attrs.get(VALIDATION, "{}")).get("studies", [])
-    columns = [column for study in studies if study["study"] == name for column in study["columns"]]
-    return {
-        (each["limit_method"], each["cl"]): each["toys_per_second"]
-        for each in columns
-        if each["toys_per_second"] is not None
-    }
 
 
 def _comparable(cube: xr.Dataset) -> tuple[Any, ...]:

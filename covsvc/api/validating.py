@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -17,13 +15,13 @@ import xarray as xr
 
 from covsvc.api.building import STORE
 from covsvc.api.confirming import Confirming
-from covsvc.api.running import Progress, fill, load_studies, task_toys_of, trust
-from covsvc.api.stored import axes_told, part_of, stored_study
+from covsvc.api.running import Progress, fill, task_toys_of, trust
+from covsvc.api.stored import axes_told, part_of, speeds_told, stored_study
 from covsvc.engine.clusters import connect
 from covsvc.engine.likewise import has_its_toys, near_ends, repeats_toys, toys_digests
 from covsvc.engine.speed import speeds
 from covsvc.errors import StudyError
-from covsvc.fingerprint import git_is_changed, git_revision
+from covsvc.fingerprint import git_is_changed, git_revision, hash_of
 from covsvc.maps import summarize
 from covsvc.store.calibrations import find_calibration
 from covsvc.store.candidates import VALIDATION, Baseline, baseline_of
@@ -31,6 +29,7 @@ from covsvc.store.history import CANDIDATE, MAIN, commits
 from covsvc.store.place import place_of
 from covsvc.store.repository import Ledger, described, makers, open_cube, open_existing, open_ledger
 from covsvc.study import Study, tile_size
+from covsvc.study_file import given_studies
 from covsvc.tally import ROUNDING
 from covsvc.verdict import (
     ALPHA,
@@ -187,12 +186,7 @@ def _studies(given: Study | str | Path | Sequence[Study | str | Path], store: st
     """
     found: list[Study] = []
     for each in [given] if isinstance(given, Study | str | Path) else given:
-        if isinstance(each, Study):
-            found.append(each)
-        elif Path(each).suffix in (".yaml", ".yml"):
-            found += load_studies(each)
-        else:
-            found.append(stored_study(open_cube(store, str(each))))
+        found += given_studies(each) or [stored_study(open_cube(store, str(each)))]
     names = [study.name for study in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise StudyError(f"{', '.join(twice)}: stands twice among the studies; name each once")
@@ -217,10 +211,6 @@ class _Workers:
             yield client
 
 
-def _hash_of(told: Any) -> str:
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-
-
 @contextmanager
 def _candidate(study: Study, store: str | Path, against: str | None, everything: bool) -> Iterator[_Candidate]:
     """Open the candidate of a study, which is made from where main is, as code and libraries are now.
@@ -239,9 +229,9 @@ def _candidate(study: Study, store: str | Path, against: str | None, everything:
         baseline = baseline_of(repository, against, place.study(study.name))
         stored = None if baseline is None else open_cube(store, study.name, baseline.snapshot)
     now = [study.model_dump(mode="json"), [described(spec, study) for spec in study.methods], makers()]
-    branch = CANDIDATE + _hash_of([now, base, baseline and baseline.snapshot, everything])[:10]
+    branch = CANDIDATE + hash_of([now, base, baseline and baseline.snapshot, everything])[:10]
     # not by snapshots, which have other names in each store
-    states = _hash_of(
+    states = hash_of(
         [now, [] if stored is None else [stored.attrs[each] for each in ("study", "methods", "environment")]]
     )
     tile = tile_size(study, task_toys_of(study))
@@ -396,13 +386,7 @@ class _Candidate:
 
     def _speeds(self) -> dict[tuple[str, float], float]:
         """Return the toys a second of all columns: timed now if they were computed, else as the baseline tells."""
-        told = json.loads(self.stored.attrs.get(VALIDATION, "{}")) if self.stored is not None else {}
-        before = {
-            (each["limit_method"], each["cl"]): each["toys_per_second"]
-            for study in told.get("studies", [])
-            for each in study["columns"]
-            if each["toys_per_second"] is not None
-        }
+        before = {} if self.stored is None else speeds_told(self.stored, self.study.name)
         timed = [column for column in self.study.columns if column.key in self._recomputed or column.key not in before]
         return before | speeds(self.study, timed, lambda key: find_calibration(self.store, key))
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @contextmanager
 def progress(name: str) -> Iterator[Callable[[Progress], None]]:
     """Yield what shows progress: a live bar on a terminal, a plain line now and then elsewhere."""
-    if _on_terminal():
+    if on_terminal():
         from rich import progress as bar
         from rich.console import Console
 
@@ -44,7 +44,7 @@ def progress(name: str) -> Iterator[Callable[[Progress], None]]:
 @contextmanager
 def working(what: str) -> Iterator[Callable[[str], None]]:
     """Yield what says how far some work is, where that can be overwritten."""
-    if _on_terminal():
+    if on_terminal():
         from rich.console import Console
         from rich.text import Text
 
@@ -64,7 +64,8 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
-def _on_terminal() -> bool:
+def on_terminal() -> bool:
+    """Tell whether what is said can be overwritten."""
     return sys.stderr is not None and sys.stderr.isatty()  # None: closed by the caller
 
 

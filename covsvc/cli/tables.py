@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from covsvc.cli.printing import AS_JSON, level, new_table, print_json, print_table, say
+from covsvc.cli.progress import on_terminal
 from covsvc.errors import StudyError
 
 _EACH = 10.0
@@ -130,10 +131,9 @@ def _number(told: str) -> int:
 @contextmanager
 def _progress() -> Iterator[Callable[[str, float], None]]:
     """Yield what shows progress: a live bar on a terminal, a plain line now and then elsewhere."""
-    import sys
     import time
 
-    if sys.stderr.isatty():
+    if on_terminal():
         from rich import progress as bar
         from rich.console import Console
 

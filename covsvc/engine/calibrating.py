@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from covsvc.contracts import Calibration, LimitMethod
 from covsvc.engine.gathering import gather, reason_of
 from covsvc.engine.guard import method_of
-from covsvc.fingerprint import code_of
+from covsvc.fingerprint import code_of, hash_of
 from covsvc.study import Column, ExperimentSpec, MethodSpec, Row, Study
 
 if TYPE_CHECKING:
@@ -98,7 +96,7 @@ def key_of(column: Column, known: Any) -> str:
         f"{column.cl:.12g}",
         *filter(None, [column.code]),
     ]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+    return hash_of(told)[:32]
 
 
 def calibrate(need: Need) -> tuple[Calibration, float]:

@@ -8,17 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from covsvc.contracts import Status
 from covsvc.engine.calibrating import Calibrations, ColumnKey
 from covsvc.engine.execute import execute
 from covsvc.study import BLOCKS_PER_TILE, Column, Isolation, MethodSpec, Row, Task, ToySource
-from covsvc.tally import COUNTS, NOT_DRAWN, Tally, covers_by, status_by
+from covsvc.tally import COUNTS, INDICATORS, NOT_DRAWN, Tally, indicators_by
 
 if TYPE_CHECKING:
     from distributed import Client
-
-INDICATORS = {"covered": None, "empty": Status.EMPTY, "unbounded": Status.UNBOUNDED, "failed": Status.FAILED}
-"""What is counted of a limit: whether it covers, and the states that it may be in."""
 
 Cell = tuple[float, float]
 """b and s_true."""
@@ -107,10 +103,8 @@ def _counts(tally: Tally) -> dict[ColumnKey, Counter[str]]:
 def _paired(codes: Any, now: int, older: int) -> dict[str, int]:
     both = (codes[now, 0] != NOT_DRAWN) & (codes[older, 0] != NOT_DRAWN)
     counts = {"n_both": int(both.sum())}
-    for name, status in INDICATORS.items():
-        has, had = (
-            covers_by(codes[row, 0]) if status is None else status_by(codes[row, 0]) == status for row in (now, older)
-        )
-        counts[f"gained_{name}"] = int((has & ~had & both).sum())
-        counts[f"lost_{name}"] = int((had & ~has & both).sum())
+    has, had = (indicators_by(codes[row, 0]) for row in (now, older))
+    for name in INDICATORS:
+        counts[f"gained_{name}"] = int((has[name] & ~had[name] & both).sum())
+        counts[f"lost_{name}"] = int((had[name] & ~has[name] & both).sum())
     return counts

@@ -12,9 +12,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from covsvc.engine.replay import draw_block
-from covsvc.engine.work import make_tables, run_task, tables_of
-from covsvc.study import Column, Row, Study, Task
+from covsvc.engine.work import run_alone, tables_of
+from covsvc.study import Column, Study, Task
 from covsvc.tally import DONE
+
+BY_CHANCE = 1e-12
+"""Blocks that are alike with less probability than this are the same block."""
 
 NEAR = 1e-6
 """Distance of s_true from an end of an interval, in units of s_true or of an event, within which rounding decides."""
@@ -43,9 +46,24 @@ def toys_digests(study: Study) -> dict[str, str]:
 
 
 def repeats_toys(study: Study) -> bool:
-    """Tell whether the first and the last block of a cell hold the same toys, which count twice then."""
+    """Tell whether the first and the last block of a cell hold the same toys, which count twice then.
+
+    Blocks that may well be alike by chance, as those without an expected event are, tell nothing.
+    """
     s_true, b, last = study.s_true[-1], study.b[-1], study.n_blocks - 1
-    return last > 0 and toys_digest(study, s_true, b, 0) == toys_digest(study, s_true, b, last)
+    if not last or _chance_alike(study, s_true, b) > BY_CHANCE:
+        return False
+    return toys_digest(study, s_true, b, 0) == toys_digest(study, s_true, b, last)
+
+
+def _chance_alike(study: Study, s_true: float, b: float) -> float:
+    """Return about how probable it is that two blocks of a cell hold the same numbers of events."""
+    drawn = draw_block(study, s_true, b, 0)
+    view = drawn.views[0]
+    held = [value for field in fields(view) if isinstance(value := getattr(view, field.name), np.ndarray)]
+    counts = next(value for value in held if len(value) == len(view))[drawn.which]
+    shares = np.unique(counts, axis=0, return_counts=True)[1] / study.toys_per_block
+    return float(np.sum(shares**2)) ** study.toys_per_block
 
 
 def has_its_toys(cube: xr.Dataset, study: Study) -> bool:
@@ -75,7 +93,7 @@ def has_its_bits(cube: xr.Dataset, study: Study, column: Column, other: xr.Datas
         for cell, block in differing[:1] + differing[1:][-1:]:
             s_true = float(at["s_true"][cell])
             task = Task(study.source, (column,), b, (s_true,), block, block + 1)
-            tally = run_task(task, make_tables(Row(study.source, (column,), b, (s_true,))))
+            tally = run_alone(task)
             compared += 1
             digest = at["limit_digest"].values[cell, block]
             if tally.status[0, 0, 0] != DONE or tally.digest[0, 0, 0] != digest:

@@ -1,4 +1,4 @@
-"""Limits of all methods on the toy model of a paper, and whether a study is about its search."""
+"""Limits of all methods on the toy model of a paper."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from covsvc.contracts import Counts, FloatArray
+from covsvc.contracts import FloatArray
 from covsvc.engine.observation import Build, build, set_limit
 from covsvc.study import Column, Study
 
@@ -71,19 +71,6 @@ def toy_model(study: Study, build: Build = build) -> xr.Dataset | None:
         coords={"limit_method": [column.key[0] for column in columns], "b": backgrounds, "n": list(counts)},
         attrs={"cl": cl},
     )
-
-
-def is_tau_mu_gamma(study: Study) -> bool:
-    """Tell whether a study is about the search for tau -> mu gamma of CLEO: n = 3 over b = 5.5, and 90 %.
-
-    References
-    ----------
-    .. [1] I. Narsky, Nucl. Instrum. Meth. A 450 (2000) 444, Section 5.
-    """
-    if study.observed is None or LEVEL not in study.cl or study.experiment.name not in ("counting", "cleo"):
-        return False
-    views = study.experiment.build().observe(study.observed)
-    return any(type(view) is Counts and view.n[0] == 3 and view.b_of_each[0] == 5.5 for view in views)
 
 
 def _around(experiment: Any, b: float) -> FloatArray | None:

@@ -129,6 +129,11 @@ def make_tables(row: Row) -> Tables:
     return Tables(table, failed, time.thread_time() - begun)
 
 
+def run_alone(task: Task) -> Tally:
+    """Do a task with limits that are set for it alone."""
+    return run_task(task, make_tables(Row(task.source, task.columns, task.b, task.s_true)))
+
+
 def _limits_by_blocks(
     column: Column, experiment: Enumerable, view: int, box: tuple[tuple[int, ...], tuple[int, ...]], row: Row
 ) -> Limits | str:

@@ -16,8 +16,6 @@ BoolArray = NDArray[np.bool_]
 TOLERANCE = 1e-9
 """Coverage that is lower than cl by less than this is rounding, as in the verdict."""
 
-RATES = ("empty", "unbounded", "failed")
-
 
 @dataclass(frozen=True)
 class Rate:

@@ -11,8 +11,9 @@ import xarray as xr
 from covsvc.contracts import FloatArray
 from covsvc.interval_tables import IntervalTable
 from covsvc.report.bands import observed, quantiles
-from covsvc.report.column import RATES, BoolArray, Column
+from covsvc.report.column import BoolArray, Column
 from covsvc.report.notation import NOTHING, number, percent, place, probability, rate
+from covsvc.tally import RATES
 
 SIDES = {"upper": "upper limit", "two": "two-sided, not comparable at equal cl"}
 PROMISES = {"at_least": "at least cl", "asymptotic": "cl asymptotically", "nothing": "nothing"}
@@ -47,7 +48,8 @@ def summary(columns: Sequence[Column], methods: Mapping[str, Mapping[str, Any]])
             "at_most": probability(worst.at_most, column.cl) if worst and worst.at_most > worst.value else "",
             "below": percent(below, known),
             "cells": f"{below} of {known}" if known else "",
-            "under": str(under) if known else NOTHING,
+            "under": f"{under} of {known}" if known else "",
+            "under_share": percent(under, known),
             "sigma": number(column.median_sigma, 3),
         }
         rows.append(row | {status: rate(column.rate(status).value) for status in RATES})

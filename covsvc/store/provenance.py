@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import hashlib
-import json
 import os
 import socket
 import time
@@ -12,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from covsvc.fingerprint import LIBRARIES, git_is_changed, git_revision, versions
+from covsvc.fingerprint import LIBRARIES, git_is_changed, git_revision, hash_of, versions
 from covsvc.version import __version__
 
 _STORING = ("xarray", "zarr", "icechunk", "dask", "distributed")
@@ -72,7 +70,7 @@ class Provenance:
             "git_revision": git_revision(),
             "git_changed": git_is_changed(),
             "engine": engine,
-            "environment": _hash_of(environment),
+            "environment": hash_of(environment)[:16],
             "packages": versions((*LIBRARIES, *_STORING)),
             "host": socket.gethostname(),
             "user": _user(),
@@ -92,10 +90,6 @@ class Provenance:
         self._all += commit
         costs = {"commit": commit.told(), "driver": self._driver.told(), "all": self._all.told()}
         return {"what": what or self.what, **costs, "workers": self.workers, **self._constant}
-
-
-def _hash_of(environment: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(environment, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def this_user() -> str:

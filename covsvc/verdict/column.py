@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covsvc.commands import replay_command
-from covsvc.tally import EXACT, ROUNDING
+from covsvc.tally import EXACT, INDICATORS, ROUNDING
 from covsvc.verdict.findings import CHANGED, EQUAL, IDENTICAL, NEW, NOT_CHANGED, UNCHANGED, Discovery
-from covsvc.verdict.pairs import INDICATORS, Pairs
+from covsvc.verdict.pairs import Pairs
 from covsvc.verdict.sides import Grid, Shared
 
 EXACT_RATES = {rate: EXACT.index(f"exact_p_{rate}") for rate in INDICATORS[1:]}

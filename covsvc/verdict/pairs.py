@@ -10,11 +10,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from covsvc.tally import NOT_DRAWN, bin_by, covers_by, status_by
-from covsvc.verdict.sides import RATES, Side
-
-INDICATORS = ("covered", *RATES)
-"""What may be true of a limit."""
+from covsvc.tally import INDICATORS, NOT_DRAWN, bin_by, indicators_by
+from covsvc.verdict.sides import Side
 
 
 @dataclass(frozen=True)
@@ -71,10 +68,9 @@ class Pairs:
     def _add(self, place: tuple[Any, ...], codes: NDArray[np.int16], old: NDArray[np.int16]) -> None:
         both = (codes != NOT_DRAWN) & (old != NOT_DRAWN)
         self.n[place] = both.sum(axis=-1)
-        states, covered = [status_by(each) for each in (codes, old)], [covers_by(each) for each in (codes, old)]
+        told = [indicators_by(each) for each in (codes, old)]
         for name in INDICATORS:
-            told = covered if name == "covered" else [state == RATES[name] for state in states]
-            is_so, was_so = (both & each for each in told)
+            is_so, was_so = (both & each[name] for each in told)
             self.has[name][place], self.had[name][place] = is_so.sum(axis=-1), was_so.sum(axis=-1)
             self.gained[name][place] = (is_so & ~was_so).sum(axis=-1)
             self.lost[name][place] = (was_so & ~is_so).sum(axis=-1)

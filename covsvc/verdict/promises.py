@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from covsvc.budget import OK, UNDECIDED, UNDER, Rule
+from covsvc.notebook import html_table
 from covsvc.tally import ROUNDING
 
 ALPHA = 0.01
@@ -61,6 +63,16 @@ class Verdict:
         """Return the verdict as JSON takes it: None for NaN."""
         told = asdict(self)
         return {**_nameable(told), "findings": [_nameable(finding) for finding in told["findings"]]}
+
+    def _repr_html_(self) -> str:
+        """Return it as notebooks show it."""
+        heads = "limit method", "cl", "promises", "worst coverage", "s_true", "b", "outcome"
+        rows = [
+            (each.limit_method, each.cl, each.promises, each.worst_coverage, each.s_true, each.b, each.outcome)
+            for each in self.findings
+        ]
+        said = f"<p><strong>{escape(self.outcome)}</strong>: {escape(self.sentence)}</p>"
+        return f"{said}\n{html_table(heads, rows)}\n<p>{escape(self.smallest_deficit_sentence)}</p>"
 
 
 def judge(maps: xr.Dataset) -> Verdict:

@@ -11,13 +11,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from covsvc.contracts import FloatArray, Status
-from covsvc.tally import DONE, EXACT, FAILED, WORST
+from covsvc.contracts import FloatArray
+from covsvc.tally import DONE, EXACT, FAILED, RATES, WORST
 
 AXES = ("limit_method", "cl", "b", "s_true")
-
-RATES = {"empty": Status.EMPTY, "unbounded": Status.UNBOUNDED, "failed": Status.FAILED}
-"""The states of limits whose rates are compared."""
 
 _COUNTS = ("n_toys", "n_covered", *(f"n_{rate}" for rate in RATES))
 

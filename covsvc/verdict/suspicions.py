@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from covsvc.contracts import FloatArray
 from covsvc.kernels.binomial import chance_of_at_most
+from covsvc.tally import INDICATORS
 from covsvc.verdict.column import Column
 from covsvc.verdict.hypotheses import FALSE_SHARE, Hypothesis, chance_of_fewer, chance_of_lost
-from covsvc.verdict.pairs import INDICATORS
 
 _KINDS = {"covered": "coverage fell"} | {rate: rate for rate in INDICATORS[1:]}
 

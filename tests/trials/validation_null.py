@@ -30,7 +30,8 @@ from scipy import stats
 from covsvc.verdict.column import Column
 from covsvc.verdict.confirming import REJECTED, confirm
 from covsvc.verdict.hypotheses import Evidence, screen
-from covsvc.verdict.pairs import INDICATORS, Pairs
+from covsvc.tally import INDICATORS
+from covsvc.verdict.pairs import Pairs
 from covsvc.verdict.sides import Grid
 from covsvc.verdict.suspicions import number_of_tests, suspicions
 
