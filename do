@@ -258,12 +258,12 @@ run_some_tests() {
     [ "$failed" -ne 2 ] || exit 2 # interrupted: sh may be bash, which would go on
 }
 
-run_all_tests() { # those that only compute, several at once; then, alone, those that start processes
-    alone='system or browser'
-    has_browser || alone='system and not browser'
+run_all_tests() { # several at once; then, one by one, those that take all cores or watch the time
+    but=''
+    has_browser || but=' and not browser'
     failed=0
-    run_some_tests -n logical --maxprocesses 4 --dist loadfile -m 'not system and not browser'
-    run_some_tests -m "$alone"
+    run_some_tests -n logical --maxprocesses 4 --dist loadfile -m "not alone$but"
+    run_some_tests -m "alone$but"
     [ "$failed" -eq 0 ] || say "some tests failed; each of the two runs of pytest names its own"
     exit "$failed"
 }

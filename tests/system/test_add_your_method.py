@@ -53,6 +53,9 @@ def followed(environment, tmp_path_factory):
     folder = tmp_path_factory.mktemp("empty")
     for name, text in re.findall(r"^`([\w.]+)`.*?\n\n```\w+\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE):
         (folder / name).write_text(text)
+    for name, text in re.findall(r"To `([\w.]+)` add:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL):
+        with (folder / name).open("a") as file:
+            file.write(f"\n\n{text}")
     told = {}
     for line in "".join(blocks("sh")).splitlines():
         ended = subprocess.run(
@@ -95,3 +98,15 @@ def test_the_report_holds_the_method(followed):
     page = (folder / "report" / "index.html").read_text()
     assert 'id="method-score"' in page
     assert (folder / "report" / "figures" / "coverage-score-0.9.png").exists()
+
+
+def test_the_report_shows_the_figure(followed):
+    folder, _ = followed
+    page = (folder / "report" / "index.html").read_text()
+    (shown,) = re.findall(r'<section aria-labelledby="plugged">.*?</section>', page, re.DOTALL)
+    assert '<h3 id="plugged-medians">Limits without a signal</h3>' in shown
+    assert "Median upper limits against background. medians, of my-limits 1.0." in shown
+    assert "Left out" not in shown
+    # the median count is 0 at b = 0 and 3 at b = 3: 90 % upper limits 2.303 and 6.681 - 3 (PDG)
+    assert '<tr><th scope="row">classical</th><td>2.3</td><td>3.68</td></tr>' in shown
+    assert (folder / "report" / "figures" / "plugged-medians.pdf").exists()

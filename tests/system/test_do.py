@@ -169,9 +169,9 @@ import pytest
 def test_computes(number):
     assert number != {computes}
 
-@pytest.mark.system
-def test_starts_processes(request):
-    assert {starts}
+@pytest.mark.alone
+def test_takes_all_cores(request):
+    assert {has_room}
     assert not hasattr(request.config, "workerinput")
 
 @pytest.mark.browser
@@ -192,14 +192,14 @@ def with_tests(killed, tools, tools_and_python):
     """A project that is set up, with the pytest of ours."""
     assert do("run", path=tools_and_python, script=killed).returncode == 0
     folder = killed.parent
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers = system\n    browser\n")
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = alone\n    browser\n")
     program = folder / ".venv/bin/pytest"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m pytest -p no:cacheprovider "$@"\n')
     program.chmod(0o755)
     shutil.copy(folder / ".venv/do.ready-none", folder / ".venv/do.ready-test")
 
-    def call(*arguments, computes=4, starts=True):
-        (folder / "test_it.py").write_text(TESTS.format(computes=computes, starts=starts))
+    def call(*arguments, computes=4, has_room=True):
+        (folder / "test_it.py").write_text(TESTS.format(computes=computes, has_room=has_room))
         return do("test", *arguments, path=tools, script=killed, cwd=folder)
 
     return call
@@ -215,7 +215,7 @@ def test_all_tests_are_run_in_two_parts_and_their_options_reach_both(with_tests,
     assert "leaving out the browser tests" in answer.stderr
 
 
-@pytest.mark.parametrize("fails", [{"computes": 2}, {"starts": False}])
+@pytest.mark.parametrize("fails", [{"computes": 2}, {"has_room": False}])
 def test_either_part_that_fails_fails_all_and_both_are_run(with_tests, fails):
     answer = with_tests(**fails)
     assert answer.returncode == 1
@@ -225,7 +225,7 @@ def test_either_part_that_fails_fails_all_and_both_are_run(with_tests, fails):
 
 
 def test_arguments_are_those_of_one_run_of_pytest(with_tests):
-    answer = with_tests("-k", "computes or starts", computes=2)
+    answer = with_tests("-k", "computes or takes", computes=2)
     assert answer.returncode == 1
     assert "1 failed, 4 passed, 1 deselected" in answer.stdout
     assert "worker" not in answer.stdout
