@@ -15,8 +15,8 @@ from matplotlib.ticker import FuncFormatter
 from covsvc.contracts import FloatArray
 from covsvc.regions import SeenDensities
 from covsvc.report.notation import number
-from covsvc.report.panels import BOTTOM, HEAD, LINE, NARROW, put_legend
-from covsvc.report.tiles import title
+from covsvc.report.panels import BOTTOM, HEAD, NARROW, put_legend
+from covsvc.report.tiles import LINE, title
 
 HELD = (0.5, 0.9, 0.99)
 """Parts of the signal that the contours hold."""
@@ -110,7 +110,7 @@ def _draw_plane(axes: Axes, seen: SeenDensities) -> dict[str, Artist]:
     if len(levels) == len(HELD):
         lines = axes.contour(m, E, seen.signal.T, levels=levels, colors=SIGNAL, linewidths=(0.8, 1.1, 1.6), zorder=3)
         told = dict(zip(levels, (f"{100 * part:g} %" for part in reversed(HELD)), strict=True))
-        axes.clabel(lines, fmt=told, fontsize=7.5)
+        axes.clabel(lines, fmt=told, fontsize=9)
         handles["parts of the signal"] = Line2D([], [], color=SIGNAL, linewidth=1.1)
     axes.add_patch(
         Rectangle(

@@ -65,7 +65,10 @@ def draw_null(dataset: xr.Dataset) -> Figure:
         said = []
         for name, (what, colour) in FORMULAS.items():
             marker = "o" if len(b) == 1 else ""
-            line = axes.plot(b, ratios[name][row], color=colour, linewidth=1.6, marker=marker, markersize=4, zorder=3)
+            style: dict[str, Any] = {"color": colour, "linewidth": 1.6, "marker": marker, "markersize": 4, "zorder": 3}
+            if name == "p_whole":
+                style["dashes"] = (5, 1.5, 1, 1.5)
+            line = axes.plot(b, ratios[name][row], **style)
             handles[what] = line[0]
             said.append((_highest(ratios[name][row]), colour))
         handles["nominal (grey: too often)"] = axes.axhline(1, color="black", linewidth=0.9, dashes=(5, 3), zorder=2)
@@ -75,7 +78,7 @@ def draw_null(dataset: xr.Dataset) -> Figure:
                 0.96 - 0.08 * line_number,
                 text,
                 color=colour,
-                fontsize=8.5,
+                fontsize=9,
                 fontweight="bold",
                 ha="right",
                 va="top",

@@ -5,7 +5,7 @@ import pytest
 from scipy import special
 
 from covsvc.contracts import ModelledEvents, Status
-from covsvc.engine.narsky import is_tau_mu_gamma, toy_model
+from covsvc.engine.narsky import toy_model
 from covsvc.study import study_of
 
 
@@ -86,11 +86,3 @@ def test_the_background_is_told_where_the_experiment_tells_it(told):
 def test_other_experiments_have_no_toy_model():
     assert toy_model(study(experiment="counting", methods=["classical"])) is None
     assert toy_model(study(b=[0.25])) is None
-
-
-def test_the_search_for_tau_to_mu_gamma_is_recognised():
-    counting = {"experiment": "counting", "methods": ["classical"]}
-    assert is_tau_mu_gamma(study(**counting, observed={"n": 3, "b": 5.5}))
-    assert not is_tau_mu_gamma(study(**counting, observed={"n": 3, "b": 5.4}))
-    assert not is_tau_mu_gamma(study(**counting, observed={"n": 3, "b": 5.5}, cl=[0.95]))
-    assert not is_tau_mu_gamma(study(**counting))

@@ -8,7 +8,6 @@ import xarray as xr
 from scipy import stats
 
 from covsvc.contracts import Status
-from covsvc.report import write_page
 from covsvc.report.narsky import (
     STYLES,
     describe_toy_model,
@@ -148,20 +147,6 @@ def test_what_cannot_be_reproduced_is_said():
     said = {row["published"]: row["remark"] for row in published_cells(OBSERVED, NAMES)}
     assert all("not to be reproduced" in said[value] for value in ("1.03", "1.37"))
     assert not any("not to be reproduced" in said[value] for value in ("3.57", "1.18", "2.30"))
-
-
-def test_page_has_both_only_where_they_belong(tmp_path, limits, make_maps, make_verdict):
-    maps = make_maps({"classical": "upper"}, cl=(0.9,), b=(0.0,), s_true=(0.0, 1.0, 3.0))
-    verdict = make_verdict(maps)
-    text = write_page(maps, verdict, tmp_path / "plain").read_text()
-    assert 'id="toy-model"' not in text
-    assert 'id="published"' not in text
-    page = write_page(maps, verdict, tmp_path / "both", OBSERVED, toy_model=limits, tau_mu_gamma=True)
-    text = page.read_text()
-    assert text.count('href="#toy-model"') == text.count('href="#published"') == 1
-    assert "Limits at cl = 0.9, b = 3, events" in text
-    assert "in 42 of 42 experiments by higher" in text
-    assert (page.parent / "figures" / "toy-model.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("b", [(0.0,), (1.0, 2.0), (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)], ids=["one", "two", "six"])

@@ -107,6 +107,7 @@ def test_the_report_shows_the_figure(followed):
     assert '<h3 id="plugged-medians">Limits without a signal</h3>' in shown
     assert "Median upper limits against background. medians, of my-limits 1.0." in shown
     assert "Left out" not in shown
-    # the median count is 0 at b = 0 and 3 at b = 3: 90 % upper limits 2.303 and 6.681 - 3 (PDG)
-    assert '<tr><th scope="row">classical</th><td>2.3</td><td>3.68</td></tr>' in shown
+    (medians,) = re.findall(r'<th scope="row">classical(?:</th>)?<td>([\d.]+)(?:</td>)?<td>([\d.]+)', shown)
+    # the median count is 0 at b = 0 and 3 at b = 3: 90 % upper limits 2.303 and 6.681 - 3 (PDG), in bins of 0.5 %
+    assert [float(median) for median in medians] == pytest.approx([2.303, 3.681], rel=5e-3)
     assert (folder / "report" / "figures" / "plugged-medians.pdf").exists()
