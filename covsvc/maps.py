@@ -156,7 +156,8 @@ def _medians(cube: xr.Dataset, n_toys: NDArray[np.int64]) -> tuple[FloatArray, F
 
 
 def _binomial(quantile: Any, n: NDArray[np.int64]) -> FloatArray:
-    return np.asarray(quantile(0.5 * (1.0 - INTERVAL), n, 0.5), np.float64)
+    numbers, place = np.unique(n, return_inverse=True)  # most cells have the same number of toys
+    return np.asarray(quantile(0.5 * (1.0 - INTERVAL), numbers, 0.5), np.float64)[place.reshape(n.shape)]
 
 
 def _under(maps: xr.Dataset) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from covsvc.contracts import Calibration, LimitMethod
 from covsvc.engine.calibrating import key_of
 from covsvc.engine.guard import method_of
 from covsvc.engine.observation import Build
-from covsvc.errors import StoreError
+from covsvc.errors import StoreError, StudyError
 from covsvc.store.calibrations import find_calibration, keep_calibration
 from covsvc.study import Column
 
@@ -21,8 +21,11 @@ STORE = "coverage-cubes"
 Options = Mapping[str, Any]
 
 
-def builder(store: str | Path, tell: Callable[[str], None] | None = None) -> Build:
-    """Return what builds the method of a column for an observation, its calibration from the store or put there."""
+def builder(store: str | Path, tell: Callable[[str], None] | None = None, *, calibrate: bool = True) -> Build:
+    """Return what builds the method of a column for an observation, its calibration from the store or put there.
+
+    Without `calibrate` one that is not in the store is not made: the method raises StudyError.
+    """
     at_hand: dict[str, Any] = {}
 
     def _found(key: str) -> Calibration | None:
@@ -40,6 +43,8 @@ def builder(store: str | Path, tell: Callable[[str], None] | None = None) -> Bui
             return method
         key = key_of(column, known)
         held = at_hand.get(key) or _found(key)
+        if held is None and not calibrate:
+            raise StudyError("it needs a calibration for this analysis, which is not stored; `covsvc limit` makes it")
         if held is None:
             if tell is not None:
                 tell(f"{column.key[0]} at {column.cl:g}: draws the toys of its calibration, once for this analysis")

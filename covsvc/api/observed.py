@@ -135,6 +135,7 @@ def limits_on(
     expected: bool = False,
     store: str | Path = STORE,
     tell: Callable[[str], None] | None = None,
+    calibrate: bool = True,
 ) -> list[dict[str, Any]]:
     """Set the limits of several methods on one observation.
 
@@ -155,6 +156,8 @@ def limits_on(
         Add the expected limits.
     store, tell
         As those of `observe`.
+    calibrate : bool
+        Whether a calibration that is not in the store is made, and put there; a method that needs one fails otherwise.
 
     Returns
     -------
@@ -182,7 +185,7 @@ def limits_on(
             "observed": dict(observed),
         }
     )
-    build = builder(store, tell)
+    build = builder(store, tell, calibrate=calibrate)
     found = _observe(study, coverage=s_max is not None, build=build)
     if expected:
         found = [row | there for row, there in zip(found, expect_there(study, build), strict=True)]

@@ -59,7 +59,14 @@ def maps_of(cube: xr.Dataset) -> xr.Dataset:
 
 def part_of(cube: xr.Dataset, axes: Mapping[str, list[Any]]) -> xr.Dataset:
     """Return what a cube holds of these labels and values."""
-    return cube.sel({name: [value for value in values if value in cube[name].values] for name, values in axes.items()})
+    places: dict[str, list[int] | slice] = {}
+    for name, values in axes.items():
+        known = cube[name].values.tolist()
+        at = [known.index(value) for value in values if value in known]
+        run = slice(at[0], at[-1] + 1) if at else slice(0)
+        # slices are read in half the time of lists
+        places[name] = run if at == list(range(len(known)))[run] else at
+    return cube.isel(places)
 
 
 def axes_told(cube: xr.Dataset) -> dict[str, list[Any]]:
@@ -155,7 +162,7 @@ def write_report(
     maps: xr.Dataset | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
-    """Write the report of a cube: one HTML page that opens without network, and its maps as PNG and SVG.
+    """Write the report of a cube: one HTML page that opens without network, its figures and its tables.
 
     Parameters
     ----------

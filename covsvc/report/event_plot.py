@@ -16,15 +16,16 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from covsvc.contracts import FloatArray
 from covsvc.event_file import SeenEvents, Spectrum, Table
 from covsvc.report.notation import number
-from covsvc.report.panels import BOTTOM, HEAD, LINE, NARROW, RIGHT, put_legend, spans_decades
+from covsvc.report.panels import BOTTOM, HEAD, NARROW, RIGHT, put_legend, spans_decades
 from covsvc.report.picture import write_picture
 from covsvc.report.strokes import COLOURS, PAPER
-from covsvc.report.tiles import title
+from covsvc.report.tiles import LINE, title
 
 HEIGHT, STRIP, ROW = 2.1, 0.46, 0.34
 """Height of the spectrum, of the strip of events, and of what is told of an interval, inches."""
 LEFT = 0.82
 """Margin on the left, inches: densities have long numbers."""
+LEGEND_LINES = 2
 DOT, LANES = 4.2, 7
 """Diameter of an event, points, and how many are stacked; more events are strokes."""
 STROKE = 0.2
@@ -50,7 +51,7 @@ def draw_events(seen: SeenEvents, rows: Sequence[Mapping[str, Any]], quantity: s
     colours = _colours(bars)
     marked = next((colour for row, colour in zip(bars, colours, strict=True) if row is first), "")
     under = BOTTOM + ROW * len(bars)
-    full = HEAD + LINE + HEIGHT + STRIP + under
+    full = HEAD + LEGEND_LINES * LINE + HEIGHT + STRIP + under
     figure = Figure(figsize=(NARROW, full))
     title(figure, *_said(seen, rows, first, quantity))
     across = LEFT / NARROW, (NARROW - LEFT - RIGHT) / NARROW
@@ -74,7 +75,7 @@ def draw_events(seen: SeenEvents, rows: Sequence[Mapping[str, Any]], quantity: s
     told.set(ylim=(max(len(bars), 1e-3), 0), yticks=[])
     told.spines[["left", "right", "top"]].set_visible(False)
     told.set_xlabel(seen.name, labelpad=2, parse_math=False)
-    put_legend(figure, handles)
+    put_legend(figure, handles, LEGEND_LINES)
     return figure
 
 
@@ -112,7 +113,7 @@ def _said(
         return none, f"{level}, {n:,} seen; the spectrum is that of one signal event"
     found = f"{level}: {number(first['upper'])} signal events, {n:,} seen"
     below = f" < {number(first['scaled'])}"
-    return _cut(quantity, 60 - len(below)) + below, f"{_cut(first['limit_method'], 70 - len(found))}, {found}"
+    return _cut(quantity, 54 - len(below)) + below, f"{_cut(first['limit_method'], 66 - len(found))}, {found}"
 
 
 def _draw_spectrum(
@@ -148,7 +149,7 @@ def _draw_strip(axes: Axes, positions: FloatArray) -> None:
     axes.set_ylabel("seen", rotation=0, ha="right", va="center", labelpad=4)
     axes.spines[["left", "right", "top"]].set_visible(False)
     if not len(positions):
-        axes.text(0.5, 0.45, "no event", ha="center", va="center", fontsize=8.5, transform=axes.transAxes)
+        axes.text(0.5, 0.45, "no event", ha="center", va="center", fontsize=9, transform=axes.transAxes)
         return
     to_points = 72.0 / axes.figure.dpi
     x = axes.transData.transform(np.stack([positions, np.zeros(len(positions))], axis=1))[:, 0] * to_points
@@ -188,8 +189,9 @@ def _draw_interval(axes: Axes, place: int, row: Mapping[str, Any], colour: str, 
     known = f" + {number(found['background'], 3)}" if seen.background is not None else ""
     limit = f" < {number(row['upper'])} events" if row["status"] == "ok" else f", {row['status']}"
     said = f"{limit}: {found['events']:,} seen, {number(found['expected'], 3)}{known} expected"
-    said = _cut(row["limit_method"], 69 - len(said)) + said
-    axes.text(0.0, y - 0.24, said, color=colour, fontsize=8.5, transform=axes.get_yaxis_transform(), parse_math=False)
+    said = _cut(row["limit_method"], 67 - len(said)) + said
+    left = (0.08 - LEFT) / (NARROW - LEFT - RIGHT)
+    axes.text(left, y - 0.24, said, color=colour, fontsize=9, transform=axes.get_yaxis_transform(), parse_math=False)
 
 
 def _places(spectrum: Spectrum, log: bool) -> FloatArray:

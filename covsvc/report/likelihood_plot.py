@@ -17,10 +17,10 @@ from scipy import special
 from covsvc.contracts import FloatArray
 from covsvc.report.bands import ONE, TWO
 from covsvc.report.notation import number
-from covsvc.report.panels import BOTTOM, HEAD, LINE, NARROW, RIGHT, put_legend
+from covsvc.report.panels import BOTTOM, HEAD, NARROW, RIGHT, put_legend
 from covsvc.report.picture import write_picture
 from covsvc.report.strokes import COLOURS, DASHED, strokes
-from covsvc.report.tiles import title
+from covsvc.report.tiles import LINE, title
 
 HEIGHT, ROW = 2.5, 0.36
 """Height of the curves, and of what is told of a method, inches."""
@@ -115,7 +115,7 @@ def _draw_curves(axes: Axes, scan: xr.Dataset, signal: FloatArray, square: float
     axes.axhline(square, color="black", linewidth=0.8, linestyle=DASHED, zorder=2)
     axes.annotate(
         f"z² = {number(square, 3)}", (1.0, square), (-2, 4), axes.get_yaxis_transform(), textcoords="offset points",
-        ha="right", va="bottom", fontsize=8.5, zorder=5,
+        ha="right", va="bottom", fontsize=9, zorder=5,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
     )  # fmt: skip
     best = float(scan.attrs["best"])
@@ -147,9 +147,9 @@ def _draw_row(axes: Axes, place: int, row: Mapping[str, Any], colour: str) -> di
             limit = f" < {number(row['upper'])}"
     else:
         limit = ": no limit" if row["status"] == "unbounded" else f": {row['status']}"
-    said = _cut(row["limit_method"], 68 - len(limit)) + limit
+    said = _cut(row["limit_method"], 58 - len(limit)) + limit
     axes.text(
-        0.005, y - 0.21, said, color=colour, fontsize=8.5, va="bottom", transform=axes.get_yaxis_transform(),
+        0.005, y - 0.21, said, color=colour, fontsize=9, va="bottom", transform=axes.get_yaxis_transform(),
         parse_math=False,
     )  # fmt: skip
     return handles

@@ -18,8 +18,10 @@ from covsvc.report.side_by_side import Quantity, Values, compared_rows, draw_sid
 
 
 def _medians(column: Column) -> Values:
+    """Return the ratio and its interval, which has no width where the ratio is exact."""
     value = column.sigma
-    ends = (column.values(f"sigma_med_over_true_{end}") for end in ("low", "high"))
+    exact = np.isfinite(column.values("exact_sigma_med_over_true"))
+    ends = (np.where(exact, value, column.values(f"sigma_med_over_true_{end}")) for end in ("low", "high"))
     low, high = (np.where(np.isfinite(value), end, np.nan) for end in ends)
     return value, low, high
 
@@ -28,7 +30,7 @@ MEDIANS = Quantity(
     _medians,
     "median upper limit over the true signal (lower is stronger)",
     "sigma_Med / sigma_True",
-    "Band: 95 % interval of the median.",
+    "Band: 95 % interval of the median, where toys tell it.",
 )
 
 

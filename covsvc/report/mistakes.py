@@ -32,8 +32,10 @@ MISTAKES = Quantity(
     _mistakes,
     "fraction of toys whose interval misses the true signal",
     "fraction of mistakes",
-    "Band: 95 % Clopper-Pearson interval.",
+    "Band: 95 % Clopper-Pearson interval, where toys tell it.",
 )
+MOST = 4
+"""Times as many mistakes as 1 - cl are shown: one method that never covers would press the others flat."""
 
 
 def draw_mistakes(columns: Sequence[Column], strokes: Mapping[str, Mapping[str, Any]], background: str = "") -> Figure:
@@ -54,7 +56,7 @@ def draw_mistakes(columns: Sequence[Column], strokes: Mapping[str, Mapping[str, 
     """
     nominal = 1 - columns[0].cl
     highest = float(max(finite(columns, MISTAKES), default=nominal))
-    top = 1.12 * max(highest, nominal)
+    top = 1.12 * max(min(highest, MOST * nominal), nominal)
 
     def finish(axes: Axes) -> dict[str, Artist]:
         axes.axhspan(nominal, top, color="#f0f1f3", linewidth=0, zorder=0)
@@ -63,6 +65,8 @@ def draw_mistakes(columns: Sequence[Column], strokes: Mapping[str, Mapping[str, 
 
     by_budget = replace(MISTAKES, note="Band: interval of the budget of toys (adaptive).")
     quantity = by_budget if columns[0].is_adaptive else MISTAKES
+    if highest > top:
+        background = f"Lines that leave a panel go up to {highest:.3g}. {background}"
     return draw_side_by_side(columns, quantity, strokes, finish, False, (-0.03 * top, top), background)
 
 

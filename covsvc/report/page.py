@@ -1,4 +1,4 @@
-"""The page: one file that needs nothing else, and the figures beside it."""
+"""The page: one file that needs nothing else, and the figures, tables and pages beside it."""
 
 from __future__ import annotations
 
@@ -12,34 +12,31 @@ from typing import Any
 import xarray as xr
 
 from covsvc.interval_tables import IntervalTable
-from covsvc.regions import SeenDensities
 from covsvc.report import tables
+from covsvc.report.citing import citations
 from covsvc.report.column import Column, columns
+from covsvc.report.common_cells import compare_common
 from covsvc.report.coverage_map import draw_coverage
-from covsvc.report.density_plot import density_cells, describe_densities, draw_densities
+from covsvc.report.csv_tables import FOLDER as TABLES_FOLDER
+from covsvc.report.csv_tables import TABLES, write_tables
 from covsvc.report.expected import describe_expected, draw_expected
 from covsvc.report.failures import failure_rows
+from covsvc.report.files import write
+from covsvc.report.glance import glance
 from covsvc.report.medians import MEDIANS, describe_medians, draw_medians
 from covsvc.report.mistakes import MISTAKES, describe_mistakes, draw_mistakes
-from covsvc.report.narsky import describe_toy_model, draw_toy_model, published_cells, toy_model_cells
-from covsvc.report.null_significance import draw_null, null_cells, null_sentences
-from covsvc.report.picture import FIGURES, embed, write
+from covsvc.report.picture import FIGURES, embed
 from covsvc.report.plugged_figures import plugged_figures
-from covsvc.report.side_by_side import compared_cells, compared_rows
+from covsvc.report.seen import sight_sentences
+from covsvc.report.side_by_side import background_of, compared_cells, compared_rows
 from covsvc.report.sigma_map import draw_sigma, sigma_range
 from covsvc.report.slices import draw_slices, slice_rows
 from covsvc.report.statistics import draw_statistics, statistics_cells, statistics_sentences
 from covsvc.report.stems import unique_stems
 from covsvc.report.strokes import strokes
+from covsvc.report.summary_markdown import summary_of
 from covsvc.report.templates import render
-from covsvc.report.thresholds import (
-    STATISTICS,
-    describe_thresholds,
-    draw_thresholds,
-    made_by,
-    threshold_cells,
-    value_cells,
-)
+from covsvc.report.toys_drawn import drawn_sentences
 from covsvc.report.toys_spent import (
     column_cells,
     describe_marks,
@@ -52,6 +49,11 @@ from covsvc.report.toys_spent import (
 from covsvc.report.worst_cells import MOST_SHOWN, worst_rows
 from covsvc.worst_cells import WorstCell
 
+MOST_BYTES = 1_000_000
+"""Of one page; where it would be larger, the methods have pages of their own."""
+
+SUMMARY = "summary.md"
+
 
 def write_page(
     maps: xr.Dataset,
@@ -61,21 +63,19 @@ def write_page(
     progress: Callable[[str], None] | None = None,
     curves: xr.Dataset | None = None,
     expected: xr.Dataset | None = None,
-    null: xr.Dataset | None = None,
     statistics: xr.Dataset | None = None,
     notes: Sequence[Mapping[str, Any]] = (),
     events: Sequence[IntervalTable] | None = None,
-    toy_model: xr.Dataset | None = None,
-    tau_mu_gamma: bool = False,
-    densities: SeenDensities | None = None,
     worst: Sequence[WorstCell] = (),
+    most_bytes: int = MOST_BYTES,
 ) -> Path:
     """Write the report on `maps` and return the path of its page.
 
-    The page holds its figures; each is also in ``figures/`` as PNG and SVG: ``coverage-<label>-<cl>``,
-    ``sigma-<label>-<cl>``, ``slices-<label>``, ``expected-<label>``, ``significance``, ``statistics``,
-    ``medians-<cl>``, ``mistakes-<cl>``, ``c_max-<cl>``, ``p_max-<cl>``, ``toy-model``,
-    ``densities``, ``toys-spent`` and ``plugged-<name>``.
+    The page holds its figures; each is also in ``figures/`` as PNG, SVG and PDF: ``coverage-<label>-<cl>``,
+    ``sigma-<label>-<cl>``, ``slices-<label>``, ``expected-<label>``, ``statistics``, ``medians-<cl>``,
+    ``mistakes-<cl>``, ``toys-spent``, and those of the registry. Beside it are ``summary.md`` and ``tables/*.csv``.
+    Where the page would be too large, maps and slices are on ``method-<label>.html``, each of which needs no other
+    file either.
 
     Parameters
     ----------
@@ -94,23 +94,17 @@ def write_page(
         The exact saw-tooth: ``s`` and ``coverage`` over (limit_method, cl, b, point), padded with NaN.
     expected : Dataset, optional
         Observed and expected limits, as `draw_expected` takes them.
-    null : Dataset, optional
-        How often a significance is claimed without a signal, as `draw_null` takes it.
     statistics : Dataset, optional
         Exact and asymptotic distributions, as `draw_statistics` takes them.
     notes : sequence of mapping
         ``limit_method``, ``cl`` and ``note``: what the limits of a method equal.
     events : sequence of IntervalTable, optional
         What the interval methods read, one a confidence level where there is a table. None where the data are no
-        positions of events; where they are, the methods are shown side by side.
-    toy_model : Dataset, optional
-        Limits of all methods on the same few events, as `draw_toy_model` takes them.
-    tau_mu_gamma : bool
-        Whether the real data are those of the search for tau -> mu gamma, whose limits a paper tabulates.
-    densities : SeenDensities, optional
-        Real events and the densities there.
+        positions of events.
     worst : sequence of WorstCell
         The worst cell of each column.
+    most_bytes : int
+        Of one page; where it would be larger, the methods have pages of their own.
     """
     folder = Path(folder)
     (folder / FIGURES).mkdir(parents=True, exist_ok=True)
@@ -123,44 +117,51 @@ def write_page(
         sections.append(_section(list(group), stems[label], folder, span, curves) | methods.get(label, {}))
         if progress is not None:
             progress(f"drew {label} ({len(sections)}/{len(stems)})")
-    study = _attribute(maps, "study")
+    study, provenance = _attribute(maps, "study"), _attribute(maps, "provenance")
+    write_tables(maps, verdict, worst, folder, every)
+    write(folder / SUMMARY, summary_of(maps, verdict, worst).encode())
     reasons = [each for kind in ("toy_failures", "failures") for each in json.loads(maps.attrs.get(kind, "[]"))]
-    background = _background(study)
-    page = render(
-        "page.html.j2",
-        study=study,
-        study_text=json.dumps(study, indent=2, ensure_ascii=False),
-        verdict=verdict,
-        findings=tables.judged(verdict.get("findings", ())),
-        observed=tables.on_observation(observed),
-        summary=tables.summary(every, methods),
-        worst=worst_rows(worst),
-        most_worst=MOST_SHOWN,
-        notes=tables.equal_limits(notes),
-        sections=sections,
-        spent=_spent(maps, folder),
-        interval="interval of the budget" if "adaptive" in maps.attrs else "95 % Clopper-Pearson interval",
-        expected=_expected(expected, stems, folder),
-        seen=expected is not None and bool(expected.get("observed", xr.DataArray(float("nan"))).notnull().any()),
-        null=_null(null, folder),
-        statistics=_statistics(statistics, folder),
-        plugged=plugged_figures(maps, study, lambda draw, name, said: embed(draw, name, folder, said)),
-        toy_model=_toy_model(toy_model, methods, folder),
-        densities=_densities(densities, folder),
-        published=published_cells(observed, methods) if tau_mu_gamma else [],
-        beside=[] if events is None else _beside(every, methods, background, folder),
-        background=background,
-        thresholds=[shown for table in events or () if (shown := _thresholds(table, methods, folder))["figures"]],
-        reach=tables.reach(every, methods, events or ()),
-        stems=stems,
-        without_limit=tables.without_limit(every, reasons),
-        failures=failure_rows(maps),
-        methods={label: dict(methods.get(label, {})) for label in stems},
-        provenance=_attribute(maps, "provenance"),
-        two_sided=any(method.get("sided") == "two" for method in methods.values()),
-    )
-    index = folder / "index.html"
-    write(index, page.encode())
+    adaptive = "adaptive" in maps.attrs
+    told: dict[str, Any] = {
+        "study": study,
+        "study_text": json.dumps(study, indent=2, ensure_ascii=False),
+        "verdict": verdict,
+        "sight": sight_sentences(every, methods, str(verdict.get("smallest_deficit_sentence") or "")),
+        "findings": tables.judged(verdict.get("findings", ())),
+        "observed": tables.on_observation(observed),
+        "summary": tables.summary(every, methods),
+        "worst": worst_rows(worst),
+        "most_worst": MOST_SHOWN,
+        "notes": tables.equal_limits(notes),
+        "sections": sections,
+        "glances": _glances(every, span),
+        "adaptive": adaptive,
+        "spent": _spent(maps, folder),
+        "interval": "interval of the budget" if adaptive else "95 % Clopper-Pearson interval",
+        "expected": _expected(expected, stems, folder),
+        "seen": expected is not None and bool(expected.get("observed", xr.DataArray(float("nan"))).notnull().any()),
+        "statistics": _statistics(statistics, folder),
+        "plugged": _plugged(maps, observed, folder, progress),
+        "beside": _beside(every, methods, background_of(study), folder),
+        "background": background_of(study),
+        "reach": tables.reach(every, methods, events or ()),
+        "without_limit": tables.without_limit(every, reasons),
+        "failures": failure_rows(maps),
+        "methods": {label: dict(methods.get(label, {})) for label in stems},
+        "provenance": provenance,
+        "cite": citations(study, methods, provenance),
+        "tables": [(f"{TABLES_FOLDER}/{name}", what) for name, what in TABLES.items()],
+        "two_sided": any(method.get("sided") == "two" for method in methods.values()),
+    }
+    index, links = folder / "index.html", {label: f"#method-{stem}" for label, stem in stems.items()}
+    page = render("page.html.j2", **told, links=links, apart=False).encode()
+    if len(page) > most_bytes:
+        links = {label: f"method-{stem}.html" for label, stem in stems.items()}
+        page = render("page.html.j2", **told, links=links, apart=True).encode()
+        for section in sections:
+            alone = render("method.html.j2", **told, links=links, section=section)
+            write(folder / links[section["label"]], alone.encode())
+    write(index, page)
     return index
 
 
@@ -226,11 +227,20 @@ def _expected(expected: xr.Dataset | None, stems: Mapping[str, str], folder: Pat
     return shown
 
 
-def _spent(maps: xr.Dataset, folder: Path) -> dict[str, Any] | None:
-    """Draw what a budget of toys was spent on and return what the page says about it."""
+def _glances(every: Sequence[Column], span: tuple[float, float]) -> list[dict[str, Any]]:
+    """Return the small maps of each confidence level."""
+    levels = dict.fromkeys(column.cl for column in every)
+    return [
+        {"cl": f"{cl:.12g}", "pictures": glance([column for column in every if column.cl == cl], *span)}
+        for cl in levels
+    ]
+
+
+def _spent(maps: xr.Dataset, folder: Path) -> dict[str, Any]:
+    """Return what the page says about the toys; draw what a budget of them was spent on."""
     spent = spent_of(maps)
     if spent is None:
-        return None
+        return {"sentences": drawn_sentences(maps)}
     sentences = spent_sentences(spent)
     described = f"Map of the toys spent. {sentences[0]} {describe_marks(spent)} The table below holds the numbers."
     return {
@@ -244,16 +254,6 @@ def _spent(maps: xr.Dataset, folder: Path) -> dict[str, Any] | None:
     }
 
 
-def _null(null: xr.Dataset | None, folder: Path) -> dict[str, Any] | None:
-    if null is None:
-        return None
-    sentences, (heads, cells) = null_sentences(null), null_cells(null)
-    described = f"{' '.join(sentences)} The table below holds the numbers."
-    picture = embed(partial(draw_null, null), "significance", folder, described)
-    wide = null.sizes["threshold"] > 1
-    return {"picture": picture, "sentences": sentences, "heads": heads, "cells": cells, "wide": wide}
-
-
 def _statistics(statistics: xr.Dataset | None, folder: Path) -> dict[str, Any] | None:
     if statistics is None:
         return None
@@ -262,40 +262,6 @@ def _statistics(statistics: xr.Dataset | None, folder: Path) -> dict[str, Any] |
     picture = embed(partial(draw_statistics, statistics), "statistics", folder, described)
     rows, wide = statistics_cells(statistics), statistics.sizes["statistic"] > 1
     return {"picture": picture, "sentences": sentences, "rows": rows, "wide": wide}
-
-
-def _densities(seen: SeenDensities | None, folder: Path) -> dict[str, Any] | None:
-    if seen is None:
-        return None
-    sentence, cells = describe_densities(seen), density_cells(seen)
-    picture = embed(
-        partial(draw_densities, seen), "densities", folder, f"{sentence} The table below holds the numbers."
-    )
-    return {
-        "picture": picture,
-        "sentence": sentence,
-        "drawn": bool(seen.drawn),
-        "caption": f"Events by the ratio of their densities, {len(cells):,} of {len(seen.density_ratio):,}",
-        "heads": ["event", *seen.names, "region", "signal density / background density"],
-        "cells": cells,
-    }
-
-
-def _toy_model(
-    limits: xr.Dataset | None, methods: Mapping[str, Mapping[str, Any]], folder: Path
-) -> dict[str, Any] | None:
-    if limits is None:
-        return None
-    sentences = describe_toy_model(limits)
-    described = f"{' '.join(sentences)} The tables below hold the numbers."
-    return {
-        "picture": embed(partial(draw_toy_model, limits, methods), "toy-model", folder, described),
-        "cl": f"{limits.attrs['cl']:.12g}",
-        "labels": limits["limit_method"].to_numpy().tolist(),
-        "sentences": sentences,
-        "tables": toy_model_cells(limits),
-        "wide": limits.sizes["b"] > 1,
-    }
 
 
 def _beside(
@@ -330,44 +296,25 @@ def _beside(
                 "sentences": described,
                 "cells": cells,
                 "wide": len(rows) > 1,
+                "common": compare_common(group, methods),
             }
         )
     return shown
 
 
-def _background(study: Mapping[str, Any]) -> str:
-    """Say what the unknown background is where it grows with the signal."""
-    experiment = study.get("experiment")
-    options = experiment.get("options", {}) if isinstance(experiment, Mapping) else {}
-    ratio = options.get("background_per_signal", 0)
-    return f"Unknown background: b + {ratio:g} × s_true." if ratio else ""
-
-
-def _thresholds(table: IntervalTable, methods: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[str, Any]:
-    """Draw what the statistics of the study's methods have to exceed, and return what the page says about it."""
-    names = {method.get("name") for method in methods.values()}
-    end, shown = f"{table.cl:.12g}", [statistic for statistic in STATISTICS if statistic.method in names]
-    figures = [
-        {
-            "name": statistic.name,
-            "picture": embed(
-                partial(draw_thresholds, table, statistic),
-                f"{statistic.field}-{end}",
-                folder,
-                f"{describe_thresholds(table, statistic)} The tables below hold the numbers.",
-            ),
-            "sentence": describe_thresholds(table, statistic),
-            "values": value_cells(statistic.of(table)),
-        }
-        for statistic in shown
-    ]
-    return {
-        "cl": end,
-        "made_by": made_by(table),
-        "figures": figures,
-        "heads": [head for each in shown for head in (f"t_k, {each.name}", f"e_k, {each.name}")],
-        "cells": threshold_cells(table, shown),
-    }
+def _plugged(
+    maps: xr.Dataset,
+    observed: Sequence[Mapping[str, Any]],
+    folder: Path,
+    progress: Callable[[str], None] | None,
+) -> dict[str, Any]:
+    """Draw the figures of the registry and return what the page says about them."""
+    told = maps.assign_attrs(observed=json.dumps([dict(each) for each in observed]))
+    plugged = plugged_figures(told, _attribute(maps, "study"), folder)
+    if progress is not None:
+        for sentence in plugged["missing"]:
+            progress(f"left out: {sentence}")
+    return plugged
 
 
 def _attribute(maps: xr.Dataset, name: str) -> dict[str, Any]:

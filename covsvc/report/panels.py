@@ -9,18 +9,20 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import StrMethodFormatter
 
 from covsvc.contracts import FloatArray
-from covsvc.report.tiles import title
+from covsvc.report.tiles import LINE, WIDTH, title
 
-WIDE, NARROW = 8.8, 5.6
-"""Width of a figure of several panels, and of one, inches."""
-LEFT, RIGHT, BOTTOM, GAP = 0.66, 0.12, 0.46, 0.16
+WIDE, NARROW = 8.8, WIDTH
+"""Width of a figure of several panels, which is printed across both columns, and of one, inches."""
+LEFT, RIGHT, BOTTOM, GAP = 0.66, 0.16, 0.46, 0.18
 """Margins around the panels, and between two, inches."""
-HEAD, LINE = 0.52, 0.18
-"""What the title takes, and a line of text, inches."""
+HEAD = 0.52
+"""What the title takes, inches."""
 ACROSS = 3
+PLAIN = StrMethodFormatter("{x:.6g}")
+"""Writes 0 and 2.5, not 0.0: short names stand beside each other."""
 DECADES = 1.5
 """An axis whose values span more than this is logarithmic."""
 
@@ -59,7 +61,7 @@ def lay_out(
     panel = (width - margin - RIGHT - (across - 1) * GAP) / across
     heads = [_wrap(name, int(panel * 12.5)) for name in names]
     over = 0.05 + LINE * max(head.count("\n") + 1 for head in heads)
-    notes = textwrap.wrap(note, int(width * 13))
+    notes = textwrap.wrap(note, int(width * 12.5))
     under = BOTTOM + LINE * len(notes)
     top = HEAD + legend_lines * LINE + over
     between = over + GAP
@@ -67,7 +69,7 @@ def lay_out(
     full = figure.get_figheight()
     title(figure, label, shown)
     if notes:
-        figure.text(0.08 / width, 0.07 / full, "\n".join(notes), va="bottom", fontsize=8.5, parse_math=False)
+        figure.text(0.08 / width, 0.07 / full, "\n".join(notes), va="bottom", fontsize=9, parse_math=False)
     every = []
     for place, head in enumerate(heads):
         line, step = divmod(place, across)
@@ -97,7 +99,7 @@ def legend_lines(names: Sequence[str], wide: bool) -> int:
     room = 13 * (WIDE if wide else NARROW)
     for lines in range(1, len(names) + 1):
         columns = [names[first : first + lines] for first in range(0, len(names), lines)]
-        if sum(6 + max(map(len, column)) for column in columns) <= room:
+        if sum(8 + max(map(len, column)) for column in columns) <= room:
             return lines
     return max(len(names), 1)
 
@@ -128,8 +130,8 @@ def scale(axes: Axes, nodes: FloatArray, y: tuple[float, float], log_x: bool, lo
     x = _around(nodes, log_x)
     axes.set(xscale="log" if log_x else "linear", yscale="log" if log_y else "linear", xlim=x, ylim=y)
     for axis, (low, high), log in ((axes.xaxis, x, log_x), (axes.yaxis, y, log_y)):
-        if log and low >= 1e-3 and high < 1e5:
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        if (low if log else high) >= 1e-3 and high < 1e5:
+            axis.set_major_formatter(PLAIN)
     if nodes.min() == nodes.max():
         axes.set_xticks(nodes[:1], [f"{nodes[0]:.4g}"])
         axes.set_xticks([], minor=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import secrets
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
@@ -16,15 +15,20 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from covsvc.errors import StudyError
+from covsvc.report.files import write
+from covsvc.report.fonts import FAMILY, register
+from covsvc.report.svg_size import compact
 
 STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.labelsize": 9,
     "axes.linewidth": 0.7,
+    "axes.titley": 1.0,
     "axes.unicode_minus": True,
     "figure.facecolor": "white",
-    "font.family": "DejaVu Sans",
+    "font.family": [FAMILY, "DejaVu Sans"],
     "font.size": 9,
+    "pdf.fonttype": 42,
     "path.simplify": True,
     "savefig.bbox": "standard",
     "savefig.facecolor": "white",
@@ -34,7 +38,7 @@ STYLE: dict[Any, Any] = {
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
 }
-PNG_DPI, SVG_DPI = 160, 220
+PNG_DPI, SVG_DPI, PAGE_DPI = 160, 220, 120
 FORMATS: dict[str, tuple[int, dict[str, None]]] = {
     ".png": (PNG_DPI, {"Software": None}),
     ".svg": (SVG_DPI, {"Date": None}),
@@ -45,29 +49,34 @@ FORMATS: dict[str, tuple[int, dict[str, None]]] = {
 FIGURES = "figures"
 """The folder of a page's figures, beside it."""
 
-_DRAWING = threading.Lock()
+_DRAWING = threading.RLock()
 
 
 @contextmanager
 def drawing() -> Iterator[None]:
     """Draw in the style of the report; one thread at a time, since matplotlib's style is global."""
     with _DRAWING, matplotlib.rc_context(STYLE):
+        register()
         yield
 
 
 def save(figure: Figure, stem: Path) -> None:
-    """Write `figure` as `stem`.png and `stem`.svg, the same bytes every time.
-
-    Letters are drawn as paths: the file looks the same where our font is missing.
-    """
-    for suffix in (".png", ".svg"):
+    """Write `figure` as `stem`.png, `stem`.svg and `stem`.pdf, the same bytes every time."""
+    for suffix in FORMATS:
         save_as(figure, stem.with_name(stem.name + suffix))
 
 
 def save_as(figure: Figure, path: Path) -> None:
     """Write `figure` in the one of the `FORMATS` that the suffix of `path` names, the same bytes every time."""
-    suffix = path.suffix.lower()
-    write(path, _render(figure, suffix, *FORMATS[suffix], "path"))
+    write(path, picture(figure, path.suffix.lower()))
+
+
+def picture(figure: Figure, suffix: str) -> bytes:
+    """Return the file of `figure` in the one of the `FORMATS` that `suffix` names, the same bytes every time.
+
+    It looks the same where our font is missing: an SVG has letters drawn as paths, a PDF has the font in it.
+    """
+    return _render(figure, suffix, *FORMATS[suffix], "path")
 
 
 def write_picture(path: Path, draw: Callable[[], Figure], what: str = "picture") -> Path:
@@ -112,7 +121,7 @@ def inline(figure: Figure, name: str, described: str) -> str:
     described : str
         The text that stands for the figure where it cannot be seen.
     """
-    markup = _render(figure, ".svg", *FORMATS[".svg"], "none")
+    markup = _render(figure, ".svg", PAGE_DPI, FORMATS[".svg"][1], "none")
     root = ET.fromstring(markup)  # noqa: S314
     for parent in list(root.iter()):
         for child in list(parent):
@@ -131,18 +140,9 @@ def inline(figure: Figure, name: str, described: str) -> str:
         if element.tag != "text":
             element.text = (element.text or "").strip()
         element.tail = None
+    compact(root)
     root.attrib = {"role": "img", "aria-label": described, "viewBox": root.attrib["viewBox"]}
     return ET.tostring(root, encoding="unicode")
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write the file at once: a reader finds the old one or the new one."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _render(figure: Figure, suffix: str, dpi: int, metadata: dict[str, None], letters: str) -> bytes:

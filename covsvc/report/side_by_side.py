@@ -56,6 +56,14 @@ def compared_rows(columns: Sequence[Column]) -> list[int]:
     return slice_rows((known or list(columns))[0])
 
 
+def background_of(study: Mapping[str, Any]) -> str:
+    """Say what the unknown background is where it grows with the signal."""
+    experiment = study.get("experiment")
+    options = experiment.get("options", {}) if isinstance(experiment, Mapping) else {}
+    ratio = options.get("background_per_signal", 0)
+    return f"Unknown background: b + {ratio:g} × s_true." if ratio else ""
+
+
 def draw_side_by_side(
     columns: Sequence[Column],
     quantity: Quantity,
@@ -91,7 +99,7 @@ def draw_side_by_side(
         f"{quantity.shown}, cl = {columns[0].cl:.12g}",
         names,
         HEIGHT,
-        lines := legend_lines([*every, "m" * 20], len(rows) > 1),
+        lines := legend_lines([*every, "m" * 24], len(rows) > 1),
         f"{quantity.note} {background}".strip(),
     )
     handles: dict[str, Artist] = {}
@@ -151,8 +159,9 @@ def _draw(
     axes: Axes, s: FloatArray, value: FloatArray, low: FloatArray, high: FloatArray, style: Mapping[str, Any], log: bool
 ) -> Artist:
     known: BoolArray = np.isfinite(value) & ((value > 0) | (not log))
-    band = known & np.isfinite(low) & np.isfinite(high)
-    axes.fill_between(s, low, high, where=band.tolist(), color=style["color"], alpha=0.18, linewidth=0, zorder=3)
+    band = known & (low < high)
+    if band.any():
+        axes.fill_between(s, low, high, where=band.tolist(), color=style["color"], alpha=0.18, linewidth=0, zorder=3)
     marker = "o" if len(s) <= MOST_MARKED else ""
     return axes.plot(s, np.where(known, value, np.nan), marker=marker, markersize=3, zorder=4, **style)[0]
 

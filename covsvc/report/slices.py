@@ -13,13 +13,13 @@ from matplotlib.lines import Line2D
 
 from covsvc.contracts import FloatArray
 from covsvc.report.column import Column
-from covsvc.report.tiles import title
+from covsvc.report.panels import HEAD, NARROW, PLAIN, RIGHT, WIDE, put_legend
+from covsvc.report.tiles import LINE, title
 
 PANELS = 4
-WIDTH = 8.8
-LEFT, RIGHT, BOTTOM, TOP = 0.66, 0.12, 0.46, 0.82
+LEFT, BOTTOM, TOP = 0.66, 0.46, HEAD + LINE + 0.3
 """Margins around the panels, inches."""
-HEIGHT, GAP = 1.75, 0.16
+HEIGHT, GAP = 1.75, 0.18
 """Of a panel, and between two, inches."""
 
 TOYS, EXACT = "#1f5fa8", "#c04a00"
@@ -49,9 +49,10 @@ def draw_slices(columns: Sequence[Column], curves: xr.Dataset | None) -> Figure:
     """
     rows = slice_rows(columns[0])
     height = TOP + BOTTOM + len(columns) * HEIGHT + (len(columns) - 1) * GAP
-    figure = Figure(figsize=(WIDTH, height))
+    width = WIDE if len(rows) > 1 else NARROW
+    figure = Figure(figsize=(width, height))
     title(figure, columns[0].label, "coverage against true signal")
-    panel = (WIDTH - LEFT - RIGHT - (len(rows) - 1) * GAP) / len(rows)
+    panel = (width - LEFT - RIGHT - (len(rows) - 1) * GAP) / len(rows)
     handles: dict[str, Artist] = {}
     for line, column in enumerate(columns):
         bottom = height - TOP - HEIGHT - line * (HEIGHT + GAP)
@@ -59,24 +60,12 @@ def draw_slices(columns: Sequence[Column], curves: xr.Dataset | None) -> Figure:
         low = _lowest(column, rows, lines)
         for place, row in enumerate(rows):
             left = LEFT + place * (panel + GAP)
-            axes = figure.add_axes((left / WIDTH, bottom / height, panel / WIDTH, HEIGHT / height))
+            axes = figure.add_axes((left / width, bottom / height, panel / width, HEIGHT / height))
             _frame(axes, column, low, first=place == 0, last=line == len(columns) - 1)
             if line == 0:
                 axes.set_title(f"b = {column.b[row]:.4g}", fontsize=9.5, pad=4)
             handles |= _fill(axes, column, row, lines[place])
-    figure.legend(
-        list(handles.values()),
-        list(handles),
-        loc="upper right",
-        bbox_to_anchor=(1 - 0.1 / WIDTH, 1 - 0.29 / height),
-        borderpad=0,
-        ncols=len(handles),
-        frameon=False,
-        fontsize=9,
-        borderaxespad=0,
-        handletextpad=0.5,
-        columnspacing=1.4,
-    )
+    put_legend(figure, handles)
     return figure
 
 
@@ -106,6 +95,7 @@ def _frame(axes: Axes, column: Column, low: float, first: bool, last: bool) -> N
     width = (s[-1] - s[0]) or 1.0
     axes.set_xlim(s[0] - 0.03 * width, s[-1] + 0.03 * width)
     axes.set_ylim(low, 1 + 0.06 * (1 - low))
+    axes.xaxis.set_major_formatter(PLAIN)
     axes.axhspan(low - 1, cl, color="#f0f1f3", linewidth=0, zorder=0)
     axes.tick_params(length=2.5, pad=2, labelbottom=last, labelleft=first)
     if last:
@@ -132,7 +122,7 @@ def _fill(axes: Axes, column: Column, row: int, line: tuple[FloatArray, FloatArr
     if np.isfinite(toys).any():
         axes.plot(*_broken(s, s, low, high), color=TOYS, linewidth=1.6, alpha=0.4, zorder=4, solid_capstyle="butt")
         points = _broken(s - 0.001 * span, s + 0.001 * span, toys, toys)
-        axes.plot(*points, color=TOYS, linewidth=2.9, zorder=5, solid_capstyle="round")
+        axes.plot(*points, color=TOYS, linewidth=2.9, zorder=5, solid_capstyle="round", snap=False)
         interval = "interval of the budget" if column.is_adaptive else "95 % interval"
         handles[f"toys with {interval}"] = Line2D([], [], color=TOYS, marker="o", markersize=2.9, linestyle="none")
     if len(handles) == 1:

@@ -168,5 +168,5 @@ def _fill(axes: Axes, found: Distribution) -> dict[str, Artist]:
     colours = ("#525c69", EXACT, ASYMPTOTIC)
     for line, (text, colour) in enumerate(zip(re.split("[:,] ", found.message()), colours, strict=False)):
         place = 0.96 - 0.08 * line
-        axes.text(0.97, place, text, color=colour, fontsize=8.5, ha="right", va="top", transform=axes.transAxes)
+        axes.text(0.97, place, text, color=colour, fontsize=9, ha="right", va="top", transform=axes.transAxes)
     return handles

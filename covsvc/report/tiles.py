@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,9 +18,12 @@ from covsvc.contracts import FloatArray
 from covsvc.report.column import BoolArray, Column
 
 HOLE = "#c9ccd1"
-WIDTH = 5.6
-RIGHT, BOTTOM, TOP = 1.06, 0.7, 0.56
-"""Margins around the cells, inches; the one on the left follows from its labels."""
+WIDTH = 5.0
+"""Of a figure that is printed one column wide, which is 8.6 cm, inches: 9 points become 6."""
+RIGHT, BOTTOM, TOP = 1.06, 0.52, 0.56
+"""Margins around the cells and their notes, inches; the one on the left follows from its labels."""
+LINE = 0.18
+"""What a line of text takes, inches."""
 MOST_LABELS = 16
 
 Segments = list[tuple[tuple[Any, Any], tuple[Any, Any]]]
@@ -55,16 +59,18 @@ def lay_out(column: Column, shown: str, note: str) -> tuple[Figure, Axes, Axes]:
     rows = len(column.b)
     inside = min(max(0.27 * rows, 0.95), 4.5)
     low = inside < 1.6
-    height = BOTTOM + inside + TOP
+    notes = textwrap.wrap(note, int(WIDTH * 13.6))
+    bottom = BOTTOM + LINE * len(notes)
+    height = bottom + inside + TOP
     step = -(-rows // MOST_LABELS)
     labels = [f"{b:.4g}" for b in column.b[::step]]
     left = 0.38 + 0.08 * max(map(len, labels)) + (0.14 if low else 0)
     width = WIDTH - left - RIGHT
     figure = Figure(figsize=(WIDTH, height))
-    axes = figure.add_axes((left / WIDTH, BOTTOM / height, width / WIDTH, inside / height))
-    scale = figure.add_axes(((left + width + 0.12) / WIDTH, BOTTOM / height, 0.13 / WIDTH, inside / height))
+    axes = figure.add_axes((left / WIDTH, bottom / height, width / WIDTH, inside / height))
+    scale = figure.add_axes(((left + width + 0.12) / WIDTH, bottom / height, 0.13 / WIDTH, inside / height))
     title(figure, column.label, shown)
-    figure.text(0.08 / WIDTH, 0.09 / height, note, fontsize=8.5, parse_math=False)
+    figure.text(0.08 / WIDTH, 0.08 / height, "\n".join(notes), fontsize=9, parse_math=False)
 
     x = edges(column.s_true)
     axes.set_xlim(x[0], x[-1])
@@ -101,8 +107,9 @@ def paint(axes: Axes, column: Column, values: FloatArray, colours: Colormap, nor
         norm=norm,
     )
     axes.add_image(cells)
-    for row in range(1, len(column.b)):
-        axes.axhline(row, color="white", linewidth=0.7)
+    ends = edges(column.s_true)[[0, -1]].tolist()
+    between: Segments = [((ends[0], row), (ends[1], row)) for row in range(1, len(column.b))]
+    _draw(axes, between, color="white", linewidth=min(0.7, 10 / len(column.b)))
 
 
 def outline(axes: Axes, column: Column, marked: BoolArray) -> None:
@@ -112,7 +119,28 @@ def outline(axes: Axes, column: Column, marked: BoolArray) -> None:
     above = np.pad(marked, ((1, 1), (0, 0)))
     upright = [((x[i], row), (x[i], row + 1)) for row, i in np.argwhere(beside[:, :-1] != beside[:, 1:]).tolist()]
     level = [((x[i], row), (x[i + 1], row)) for row, i in np.argwhere(above[:-1] != above[1:]).tolist()]
-    _draw(axes, upright + level, color="black", linewidth=1.3, capstyle="projecting", zorder=4, clip_on=False)
+    _draw(
+        axes,
+        _joined(upright) + _joined(level),
+        color="black",
+        linewidth=1.3,
+        capstyle="projecting",
+        zorder=4,
+        clip_on=False,
+    )
+
+
+def _joined(lines: Segments) -> Segments:
+    """Return lines of one direction with those joined that go on from each other."""
+    joined: Segments = []
+    ends: dict[tuple[Any, Any], int] = {}
+    for start, end in lines:
+        if (place := ends.pop(start, None)) is None:
+            place = len(joined)
+            joined.append((start, end))
+        joined[place] = (joined[place][0], end)
+        ends[end] = place
+    return joined
 
 
 def hatch(axes: Axes, column: Column, marked: BoolArray, crossed: bool = False) -> None:
@@ -137,7 +165,7 @@ def draw_scale(
     axes.set_xticks([])
     axes.yaxis.tick_right()
     axes.set_yticks([float(norm(tick)) for tick in ticks], names)
-    axes.tick_params(length=2.5, pad=2, labelsize=8.5)
+    axes.tick_params(length=2.5, pad=2)
     if norm.vmin is not None and norm.vmax is not None and norm.vmin <= marked <= norm.vmax:
         axes.axhline(float(norm(marked)), color="black", linewidth=1.2)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from covsvc.contracts import FloatArray
 from covsvc.report.notation import number, probability
-from covsvc.report.picture import drawing, save
+from covsvc.report.picture import drawing, save_as
 from covsvc.report.tiles import title
 
 WIDTH = 5.6
@@ -291,10 +291,11 @@ def write_trend(trend: xr.Dataset, folder: Path) -> list[Path]:
     levels = trend["cl"].values.tolist() if trend.sizes["baseline"] else []
     paths = []
     for cl in levels:
-        stem = folder / f"{trend.attrs['study']}-{cl:.12g}"
+        found = [folder / f"{trend.attrs['study']}-{cl:.12g}{suffix}" for suffix in (".png", ".svg")]
         with drawing():
             figure = draw_trend(trend, cl)
             folder.mkdir(parents=True, exist_ok=True)
-            save(figure, stem)
-        paths += [stem.with_name(stem.name + suffix) for suffix in (".png", ".svg")]
+            for path in found:
+                save_as(figure, path)
+        paths += found
     return paths

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from covsvc.report.findings import READING, SEVERITIES, Group, accept_command, commands_in, every_group, outcome, reason
+from covsvc.report.markdown import block, bullets, code, fold, table, text_of
 from covsvc.report.validation_tables import STATES, column_rows, is_told, origin_rows, study_rows
 
 LONGEST = 60_000
@@ -16,8 +16,8 @@ MOST_SHOWN = {"failure": 8, "undecided": 5, "warning": 5}
 MOST_FOLDED = 20
 """Findings that are listed in a fold."""
 MOST_ROWS = 100
-MOST_LETTERS, MOST_FOLDED_LETTERS = 1000, 240
-"""Of a sentence, where it stands open and in a fold."""
+MOST_FOLDED_LETTERS = 240
+"""Of a sentence in a fold."""
 
 _MARKS = {"passed": "✅", "failed": "❌", "undecided": "❔", "reported": "–"}
 
@@ -46,35 +46,35 @@ def markdown_of(told: Mapping[str, Any]) -> str:
 
 def _parts(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"## {_MARKS[told['outcome']]} Coverage validation: {outcome(told)}\n"
-    yield f"**{_text(reason(told))}** What to do: {_advice(told['advice'])}\n"
+    yield f"**{text_of(reason(told))}** What to do: {_advice(told['advice'])}\n"
     yield _studies(told)
     for head, advice, found in every_group(told):
         yield from _severity(head, advice, found)
     yield _columns(told)
     if command := accept_command(told):
-        yield f"\nOnce this is merged, make it what later changes are compared with:\n\n{_block(command)}"
-    yield _fold("What could have been seen", _text(told["power"]) + "\n")
-    yield _fold("Where this comes from", _list(f"{_text(name)}: {_code(value)}" for name, value in origin_rows(told)))
-    yield _fold("How to read this", _list(f"*{name}*: {meaning}" for name, meaning in (*READING, *STATES.items())))
+        yield f"\nOnce this is merged, make it what later changes are compared with:\n\n{block(command)}"
+    yield fold("What could have been seen", text_of(told["power"]) + "\n")
+    yield fold("Where this comes from", bullets(f"{text_of(name)}: {code(value)}" for name, value in origin_rows(told)))
+    yield fold("How to read this", bullets(f"*{name}*: {meaning}" for name, meaning in (*READING, *STATES.items())))
 
 
 def _advice(text: str) -> str:
-    return "".join(_code(part) if is_command else _text(part) for part, is_command in commands_in(text))
+    return "".join(code(part) if is_command else text_of(part) for part, is_command in commands_in(text))
 
 
 def _studies(told: Mapping[str, Any]) -> str:
     rows = [
         [
-            _code(row["study"], in_table=True),
+            code(row["study"], in_table=True),
             f"{_MARKS[row['outcome']]} {row['outcome']}",
-            _code(row["baseline"], in_table=True),
+            code(row["baseline"], in_table=True),
             row["states"],
             *(row[severity] for severity in SEVERITIES),
         ]
         for row in study_rows(told)
     ]
     heads = ["Study", "Verdict", "Compared with", "Methods", *(head for head, _ in SEVERITIES.values())]
-    return "\n" + _table(heads, rows, numbers_from=4)
+    return "\n" + table(heads, rows, numbers_from=4)
 
 
 def _severity(head: str, advice: str, found: Sequence[Group]) -> Iterator[str]:
@@ -89,27 +89,27 @@ def _severity(head: str, advice: str, found: Sequence[Group]) -> Iterator[str]:
         lines = [_line(group.first, group) for group in rest[:MOST_FOLDED]]
         if len(rest) > MOST_FOLDED:
             lines.append(f"and {len(rest) - MOST_FOLDED:,} more")
-        yield _fold(f"{len(rest):,} more {head.lower()}" if most else f"{head} ({len(rest):,})", _list(lines))
+        yield fold(f"{len(rest):,} more {head.lower()}" if most else f"{head} ({len(rest):,})", bullets(lines))
 
 
 def _group(group: Group, explain: bool) -> str:
-    first, text = group.first, f"\n**{_code(group.subject)}: {group.title}**"
-    text += f" ({_code(group.study)})\n" if group.limit_method else "\n"
-    text += f"Seen: {_text(first['sentence'])}." + (
-        f" *{_text(group.meaning)}*\n" if explain and group.meaning else "\n"
+    first, text = group.first, f"\n**{code(group.subject)}: {group.title}**"
+    text += f" ({code(group.study)})\n" if group.limit_method else "\n"
+    text += f"Seen: {text_of(first['sentence'])}." + (
+        f" *{text_of(group.meaning)}*\n" if explain and group.meaning else "\n"
     )
     if first["replay"]:
-        text += f"\nSee it for yourself:\n\n{_block(first['replay'])}"
+        text += f"\nSee it for yourself:\n\n{block(first['replay'])}"
     if group.others:
         lines = [_line(finding) for finding in group.others[:MOST_FOLDED]]
         if len(group.others) > MOST_FOLDED:
             lines.append(f"and {len(group.others) - MOST_FOLDED:,} more")
-        text += _fold(f"{len(group.others):,} more like this", _list(lines))
+        text += fold(f"{len(group.others):,} more like this", bullets(lines))
     return text
 
 
 def _line(finding: Mapping[str, Any], group: Group | None = None) -> str:
-    return (f"{_code(group.subject)}: {group.title}; " if group else "") + _text(
+    return (f"{code(group.subject)}: {group.title}; " if group else "") + text_of(
         finding["sentence"], MOST_FOLDED_LETTERS
     )
 
@@ -117,8 +117,8 @@ def _line(finding: Mapping[str, Any], group: Group | None = None) -> str:
 def _columns(told: Mapping[str, Any]) -> str:
     rows = [
         [
-            _code(study["study"], in_table=True),
-            _code(row["label"], in_table=True),
+            code(study["study"], in_table=True),
+            code(row["label"], in_table=True),
             row["cl"],
             row["state"],
             f"{_MARKS[row['outcome']]} {row['outcome']}",
@@ -133,46 +133,7 @@ def _columns(told: Mapping[str, Any]) -> str:
     if not rows:
         return ""
     heads = ["Study", "Method", "cl", "State", "Verdict", "Worst coverage", "Before", "Typical limit"]
-    table = _table([*heads, "Toys whose limit rose / fell"], rows[:MOST_ROWS], numbers_from=5)
+    shown = table([*heads, "Toys whose limit rose / fell"], rows[:MOST_ROWS], numbers_from=5)
     if len(rows) > MOST_ROWS:
-        table += f"\nand {len(rows) - MOST_ROWS:,} more\n"
-    return _fold(f"What changed, method by method ({len(rows):,})", table)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int) -> str:
-    rule = ["---" if place < numbers_from else "---:" for place in range(len(heads))]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in (heads, rule, *rows))
-
-
-def _fold(summary: str, text: str) -> str:
-    return f"\n<details><summary>{summary}</summary>\n\n{text}\n</details>\n"
-
-
-def _list(lines: Any) -> str:
-    return "".join(f"- {line}\n" for line in lines)
-
-
-def _block(command: str) -> str:
-    fence = "`" * max(3, _longest_run(command) + 1)
-    return f"{fence}sh\n{command}\n{fence}\n"
-
-
-def _code(value: str, in_table: bool = False) -> str:
-    """Return text of others as code: nothing in it is a mention, a link or a heading."""
-    value = " ".join(str(value).split()) or "–"
-    fence = "`" * (_longest_run(value) + 1)
-    room = " " if len(fence) > 1 else ""
-    shown = f"{fence}{room}{value}{room}{fence}"
-    return shown.replace("|", "\\|") if in_table else shown
-
-
-def _text(value: str, most: int = MOST_LETTERS) -> str:
-    """Return a sentence in which no character is Markdown, HTML, mathematics or a mention; cut if it is long."""
-    value = re.sub(r"\s+", " ", str(value))
-    value = value if len(value) <= most else f"{value[: most - 1]}…"
-    value = re.sub(r"([\\`*_{}\[\]<>|~&])", r"\\\1", value)
-    return re.sub(r"([@#])(?=\w)", r"\1<!-- -->", value.replace("$", "<span>$</span>"))
-
-
-def _longest_run(value: str) -> int:
-    return max(map(len, re.findall("`+", value)), default=0)
+        shown += f"\nand {len(rows) - MOST_ROWS:,} more\n"
+    return fold(f"What changed, method by method ({len(rows):,})", shown)

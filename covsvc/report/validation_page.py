@@ -21,8 +21,9 @@ from covsvc.report.difference_map import (
     draw_median_ratio,
     median_cells,
 )
+from covsvc.report.files import write
 from covsvc.report.findings import READING, Group, accept_command, commands_in, every_group, outcome, reason, subject
-from covsvc.report.picture import FIGURES, embed, write
+from covsvc.report.picture import FIGURES, embed
 from covsvc.report.stems import unique_stems
 from covsvc.report.templates import render
 from covsvc.report.validation_junit import junit_of

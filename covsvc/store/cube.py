@@ -72,6 +72,9 @@ LONG_NAMES = {
     "toy_bins": "2 x bin of the upper limit + 1 if it covers; 8318 empty, 8320 unbounded + 1, -1 failed, -2 not kept",
 }
 
+_EVENTS = ("b", "s_true", "exact_median_upper", "exact_mean_upper", "worst_s_true", "worst_s_min", "worst_s_max")
+"""What is a number of expected events."""
+
 
 def create(root: zarr.Group, axes: Mapping[str, Sequence[Any]], n_blocks: int, s_tile: int) -> None:
     """Create the arrays of an empty cube.
@@ -156,8 +159,11 @@ def read(store: Any, where: str) -> xr.Dataset:
     cube = cube.assign({name: raw["worst"].isel(found=index) for index, name in enumerate(WORST)})
     for name in cube.data_vars:
         cube[name].attrs["long_name"] = LONG_NAMES[str(name)]
+    cube["limit_method"].attrs["long_name"] = "limit method"
     for name, long_name in (("s_true", "true signal"), ("b", "background"), ("cl", "confidence level")):
-        cube[name].attrs.update({"long_name": long_name} | ({} if name == "cl" else {"units": "events"}))
+        cube[name].attrs["long_name"] = long_name
+    for name in _EVENTS:
+        cube[name].attrs["units"] = "events"
     cube.attrs = {
         key: value if isinstance(value, str | int) else json.dumps(value) for key, value in root.attrs.items()
     }

@@ -74,6 +74,8 @@ def grid_maps(kinds, cl=(0.9, 0.95), b=(0.0, 1.0, 3.0, 5.5), s_true=S_TRUE, exac
         "coverage_high": high,
         "upper_coverage": found["exact_upper_coverage"],
         "sigma_med": found["exact_median_upper"],
+        "sigma_med_low": found["exact_median_upper"] * 0.99,
+        "sigma_med_high": found["exact_median_upper"] * 1.01,
         "sigma_med_over_true": found["exact_sigma_med_over_true"],
         "sigma_med_over_true_low": found["exact_sigma_med_over_true"] * 0.99,
         "sigma_med_over_true_high": found["exact_sigma_med_over_true"] * 1.01,

@@ -44,9 +44,10 @@ def test_white_is_nominal_and_the_scale_ends_at_two_cl_minus_one(every):
 
 
 def test_only_significant_cells_are_outlined(every):
-    assert not draw_coverage(every[0]).axes[0].patches
+    between_rows = draw_coverage(every[0]).axes[0].patches
+    assert [patch.get_edgecolor() for patch in between_rows] == [(1, 1, 1, 1)]
     low = every[1]
-    hatched, outlined = draw_coverage(low).axes[0].patches
+    _, hatched, outlined = draw_coverage(low).axes[0].patches
     assert len(hatched.get_path().vertices) == 2 * low.under.sum()
     assert outlined.get_edgecolor() == (0, 0, 0, 1)
 

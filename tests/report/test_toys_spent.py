@@ -101,5 +101,6 @@ def test_the_page_shows_it_and_says_that_the_intervals_are_those_of_the_budget(m
     assert (tmp_path / "adaptive" / "figures" / "toys-spent.svg").is_file()
     fixed = make_maps(KINDS, cl=(0.9,), b=(0.0,), exact=False)
     page = write_page(fixed, make_verdict(fixed), tmp_path / "fixed").read_text()
-    assert "toys-spent" not in page
+    assert "toys-spent.svg" not in page
+    assert "10,000 in each" in page
     assert "95 % Clopper-Pearson interval" in page

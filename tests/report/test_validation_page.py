@@ -35,6 +35,8 @@ class Elements(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag):
+        while tag == "tbody" and self.open[-1] in ("tr", "th", "td"):
+            self.open.pop()  # their end tags may be left out
         assert self.open.pop() == tag
 
     def handle_data(self, data):
