@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -551,6 +552,12 @@ class Limits:
     def __len__(self) -> int:
         """Return the number of toys."""
         return len(self.upper)
+
+    def _repr_html_(self) -> str:
+        """Return the first of them as a table, for notebooks."""
+        # by name: how a table looks is no part of the code of a limit
+        told: str = importlib.import_module("covsvc.notebook").limits_table(self)
+        return told
 
     def cover(self, s_true: float) -> NDArray[np.bool_]:
         """Tell which intervals hold `s_true`.

@@ -13,6 +13,8 @@ from covsvc.commands import replay_command
 from covsvc.contracts import FloatArray
 from covsvc.kernels.binomial import chance_of_at_most
 
+_READ = ("exact_coverage", "coverage", "coverage_low", "coverage_high", "n_toys", "n_covered")
+
 
 @dataclass(frozen=True)
 class WorstCell:
@@ -58,7 +60,7 @@ def worst_cells(maps: xr.Dataset) -> list[WorstCell]:
         As `summarize` gives it.
     """
     study = json.loads(maps.attrs["study"])
-    maps = maps.transpose("limit_method", "cl", "b", "s_true")
+    maps = maps[list(_READ)].transpose("limit_method", "cl", "b", "s_true")
     exact, n_toys = maps["exact_coverage"].values, maps["n_toys"].values
     lowest = np.where(n_toys > 0, np.where(np.isfinite(exact), exact, maps["coverage"].values), np.nan)
     p, adjusted = _chances(maps, isinstance(study.get("n_toys"), int))

@@ -22,11 +22,14 @@ from covsvc.cli.moving import PART, export_study, import_study, merge_studies
 from covsvc.cli.options import AT, CLUSTER_OPTION, STORE, WORKERS
 from covsvc.cli.printing import AS_JSON, level, new_table, observed_table, print_json, print_table, say
 from covsvc.cli.progress import duration, progress, working
+from covsvc.cli.query import query
 from covsvc.cli.replay import replay
+from covsvc.cli.serve import serve, token
+from covsvc.cli.status import status
 from covsvc.cli.tables import tables
 from covsvc.cli.trend import trend
 from covsvc.cli.validate import validate
-from covsvc.errors import ClusterError, CovsvcError, StoreError, TaskError
+from covsvc.errors import ClusterError, CovsvcError, TaskError
 from covsvc.version import __version__
 
 if TYPE_CHECKING:
@@ -55,7 +58,10 @@ def cli() -> None:
       covsvc limit --n 3 --b 5.5              what do the methods say of 3 events?
       covsvc plan study.yaml                  what would it cost, and show?
       covsvc run study.yaml --report report   do it; run it again to go on
+      covsvc status --watch                   how far is it?
       covsvc report cleo-tau-mu-gamma         draw what is stored
+      covsvc query cleo-tau-mu-gamma --verdict under
+                                              which cells are not covered?
       covsvc replay cleo-tau-mu-gamma --s-true 2 --b 3 --missed
                                               which toys were missed there, and why?
       covsvc tables list                      what do the interval methods rest on?
@@ -142,7 +148,7 @@ def run(
         except KeyboardInterrupt:
             say(f"{study.name}: interrupted. What is done is stored; the same command goes on from there.")
             raise click.exceptions.Exit(INTERRUPTED) from None
-        maps = api.maps_of(cube)
+        maps = api.read_maps(store, study.name, cube.attrs["snapshot"])
         observed, verdict = api.observe(study, maps, store=store, tell=say), api.judge(maps)
         page = None
         if report_folder:
@@ -212,54 +218,6 @@ def plan(file: str, store: str, workers: int, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("studies", nargs=-1, metavar="[STUDY]...")
-@STORE
-@AT
-@AS_JSON
-def status(studies: tuple[str, ...], store: str, at: str, as_json: bool) -> None:
-    """Say how complete the stored studies are, what failed, and who works on them."""
-    from covsvc import api
-
-    found = []
-    for name in studies or api.stored_studies(store):
-        try:
-            found.append(api.status(store, name, at))
-        except StoreError as error:
-            if studies:
-                raise
-            say(f"covsvc: {error}")
-    if as_json:
-        print_json(found)
-        return
-    if not found:
-        say(f"{store}: no studies stored yet; `covsvc run` stores them")
-    for each in found:
-        click.echo(f"{each['study']}: {_how_far(each)}")
-        click.echo(f"  snapshot {each['snapshot']}, {each['written_at']}")
-        if spent := each["spent"]:
-            click.echo(
-                f"  {spent['toys']:,} toys drawn in {duration(spent['wall_seconds'])}, "
-                f"{spent['toys_per_second']:,.0f} toys/s; {duration(spent['cpu_seconds'])} of CPU"
-            )
-        if each["driver"]:
-            click.echo(f"  a driver works on it: {each['driver']}")
-        if each["blocks_failed"]:
-            click.echo(
-                f"  {each['blocks_failed']:,} blocks failed; `covsvc run --retry-failed` draws them again, "
-                "--replace where the code of their method has changed since"
-            )
-        for failed in each["toy_failures"]:
-            click.echo(
-                f"  {failed['limit_method']} at {failed['cl']:g}: {failed['failed']:,} of {failed['toys']:,} limits "
-                f"failed{', for example: ' * bool(failed['reason'])}{failed['reason']}"
-            )
-        for failure in each["failures"]:
-            click.echo(
-                f"    {failure['limit_method']} at {failure['cl']:g}: {failure['reason']} ({failure['cells']} cells)"
-            )
-
-
-@cli.command()
 @click.argument("study")
 @STORE
 @click.option("--out", default="report", show_default=True, metavar="FOLDER", help="Where the report goes.")
@@ -267,11 +225,11 @@ def status(studies: tuple[str, ...], store: str, at: str, as_json: bool) -> None
 @click.option("--gate", is_flag=True, help="Exit 1 if a method breaks its promise, 3 if that is undecided.")
 @AS_JSON
 def report(study: str, store: str, out: str, at: str, gate: bool, as_json: bool) -> None:
-    """Write the report of a stored study: one HTML page, and its maps as PNG and SVG."""
+    """Write the report of a stored study: one HTML page, its figures and its tables."""
     from covsvc import api
 
     cube = api.open_cube(store, study, at)
-    maps = api.maps_of(cube)
+    maps = api.read_maps(store, study, cube.attrs["snapshot"])
     with working(f"{study}: drawing the report") as tell:
         page = api.write_report(cube, out, maps=maps, progress=tell)
     verdict = api.judge(maps)
@@ -320,7 +278,7 @@ def experiments(as_json: bool) -> None:
 
 for each in (accept, baselines, doctor, export_study, gc, history, import_study, limit, merge_studies):
     cli.add_command(each)
-for each in (replay, tables, tag, trend, validate):
+for each in (query, replay, serve, status, tables, tag, token, trend, validate):
     cli.add_command(each)
 
 
@@ -386,18 +344,6 @@ def _from_to(planned: Mapping[str, Any], name: str, say_one: Callable[[Any], str
     """Say what is needed at least, and at most where that is more."""
     least, most = say_one(planned[name]), say_one(planned[f"most_{name}"])
     return least if least == most else f"{least} to {most}"
-
-
-def _how_far(state: Mapping[str, Any]) -> str:
-    budget = state["budget"]
-    if budget is None:
-        return f"{state['blocks_done']:,} of {state['blocks']:,} blocks done, {state['toys']:,} toys"
-    return (
-        f"{'complete' if state['complete'] else 'not complete'}, {budget['cells_resolved']:,} of {budget['cells']:,} "
-        f"cells resolved, {state['toys']:,} of at most {budget['most_toys']:,} toys\n"
-        f"  of {budget['tests']:,} tests (a cell in a column) {budget['below']:,} below cl, {budget['above']:,} above "
-        f"cl - {budget['margin']:g}, {budget['undecided']:,} undecided"
-    )
 
 
 def _announce(study: Study, left: Any, part: tuple[int, int] | None) -> str:

@@ -25,18 +25,9 @@ def say(line: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a result for machines."""
-    click.echo(json.dumps(_plain(value), indent=2, allow_nan=False))
+    from covsvc.api.plain import plain
 
-
-def _plain(value: Any) -> Any:
-    """Return what JSON can say: infinities and NaN as words and null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
-    return value
+    click.echo(json.dumps(plain(value), indent=2, allow_nan=False))
 
 
 def new_table(*heads: str) -> Table:

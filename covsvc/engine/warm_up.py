@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from distributed import WorkerPlugin
-
 from covsvc import registry
 from covsvc.contracts import Binned, ModelledEvents
 from covsvc.engine.calibrating import FEW_TOYS, calibrate_all, calibrations_at, needs_of, with_options
@@ -42,16 +38,3 @@ def _quick(spec: MethodSpec, view: type) -> MethodSpec:
     if view not in (ModelledEvents, Binned):
         return spec
     return with_options(spec, **{key: value for key, value in _FEW.items() if hasattr(method, key)})
-
-
-class WarmUp(WorkerPlugin):  # type: ignore[misc]
-    """Warms a worker up for a study when it joins."""
-
-    name = "covsvc-warm-up"
-
-    def __init__(self, study: Study) -> None:
-        self._study = study
-
-    def setup(self, worker: Any) -> None:  # noqa: ARG002 - dask passes it by name
-        """Run the kernels once."""
-        run_kernels(self._study)

@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
 
 from covsvc.kernels.compilation import compiled
 from covsvc.kernels.poisson import deviance, mean_upper, pmf, pmf_run, stirling_error, support
@@ -331,7 +330,9 @@ def mixed_pmf_plus_signal(lo: int, hi: int, s: float, b: float, b_error: float, 
     if signal_part.size * background_part.size <= _DIRECT:
         both = np.convolve(signal_part, background_part)
     else:
-        both = np.maximum(signal.fftconvolve(signal_part, background_part), 0.0)
+        from scipy.signal import fftconvolve  # takes half a second to import
+
+        both = np.maximum(fftconvolve(signal_part, background_part), 0.0)
     start = first_signal + first
     left, right = max(lo, start), min(hi, start + both.size - 1)
     if left <= right:

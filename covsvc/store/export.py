@@ -11,6 +11,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -113,9 +114,14 @@ def write_table(maps: xr.Dataset, out: str | Path | TextIO, form: str, *, overwr
     """
     over_cells = [name for name in maps.data_vars if set(maps[name].dims) <= set(schema.AXES)]
     table = maps[over_cells].to_dataframe(dim_order=list(schema.AXES)).reset_index()
-    if not isinstance(out, str | Path):
+    if isinstance(out, str | Path):
+        write_frame(table, out, form, overwrite=overwrite)
+    else:
         table.to_csv(out, index=False)
-        return
+
+
+def write_frame(table: Any, out: str | Path, form: str, *, overwrite: bool = False) -> None:
+    """Write a pandas.DataFrame to a CSV or a Parquet file; see `write_table`."""
     if form == "parquet":
         _need("pyarrow")
     with _put_in_place(Path(out), overwrite) as part:
@@ -196,25 +202,26 @@ def _without_digest(cube: xr.Dataset) -> Iterator[str]:
 
 def _write_zarr(cube: xr.Dataset, folder: Path) -> None:
     root = zarr.create_group(folder, attributes=dict(cube.attrs))
-    fills = {"toy_bins": schema.TOY_BINS.fill}
-
-    def create(name: str, variable: xr.Variable, chunks: tuple[int, ...]) -> Any:
-        text = variable.dtype.kind not in "biuf"
-        return root.create_array(
-            name,
-            shape=variable.shape,
-            chunks=chunks,
-            dtype="string" if text else variable.dtype,
-            fill_value="" if text else np.nan if variable.dtype.kind == "f" else fills.get(name, 0),
-            dimension_names=variable.dims,
-            attributes=dict(variable.attrs),
-            compressors=ZstdCodec(level=3, checksum=True),
-        )
-
-    _copy(cube, create)
+    _copy(cube, partial(create_array, root))
     with warnings.catch_warnings():  # zarr says that version 3 of the format does not have it yet, xarray asks for it
         warnings.simplefilter("ignore")
         zarr.consolidate_metadata(root.store)
+
+
+def create_array(root: zarr.Group, name: str, variable: xr.Variable, chunks: tuple[int, ...]) -> zarr.Array:
+    """Create the array of a variable of a cube, without its values."""
+    text = variable.dtype.kind not in "biuf"
+    fill = schema.TOY_BINS.fill if name == "toy_bins" else np.nan if variable.dtype.kind == "f" else 0
+    return root.create_array(
+        name,
+        shape=variable.shape,
+        chunks=chunks,
+        dtype="string" if text else variable.dtype,
+        fill_value="" if text else fill,
+        dimension_names=variable.dims,
+        attributes=dict(variable.attrs),
+        compressors=ZstdCodec(level=3, checksum=True),
+    )
 
 
 def _write_netcdf(cube: xr.Dataset, path: Path) -> None:

@@ -65,6 +65,13 @@ def commits(repository: icechunk.Repository) -> list[Commit]:
     return sorted(found.values(), key=lambda commit: commit.written_at, reverse=True)
 
 
+def newest(repository: icechunk.Repository) -> str:
+    """Return the id of the newest snapshot of main, empty before the first commit."""
+    snapshot = str(repository.lookup_branch(MAIN))
+    parent = next(iter(repository.ancestry(snapshot_id=snapshot))).parent_id
+    return snapshot if parent is not None else ""
+
+
 def short_ids(known: Iterable[Commit]) -> dict[str, str]:
     """Return the shortest unambiguous beginning of each snapshot id, six letters at least."""
     ids = sorted(each.snapshot for each in known)

@@ -75,7 +75,7 @@ def open_cube(store: str | Path, name: str, at: str = "main") -> xr.Dataset:
         raise StoreError(f"{place.study(name)}: {told}") from None
     dataset.attrs |= {"snapshot": snapshot, "store": place.where}
     dataset.attrs["commit"] = json.dumps(
-        {**latest.metadata, "written_at": latest.written_at.isoformat(timespec="seconds")}
+        {**latest.metadata, "written_at": latest.written_at.isoformat(timespec="seconds")}, sort_keys=True
     )
     return dataset
 

@@ -27,10 +27,10 @@ import time
 import numpy as np
 from scipy import stats
 
+from covsvc.tally import INDICATORS
 from covsvc.verdict.column import Column
 from covsvc.verdict.confirming import REJECTED, confirm
 from covsvc.verdict.hypotheses import Evidence, screen
-from covsvc.tally import INDICATORS
 from covsvc.verdict.pairs import Pairs
 from covsvc.verdict.sides import Grid
 from covsvc.verdict.suspicions import number_of_tests, suspicions

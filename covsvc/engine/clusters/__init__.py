@@ -9,7 +9,7 @@ from typing import Any
 
 from covsvc import registry
 from covsvc.engine.gathering import ask
-from covsvc.engine.warm_up import WarmUp, run_kernels
+from covsvc.engine.warm_up import run_kernels
 from covsvc.errors import ClusterError
 from covsvc.study import Study
 
@@ -119,6 +119,8 @@ def _client_of(address: str) -> Iterator[Any]:
 def _warm_up(client: Any, study: Study | None) -> None:
     """Wait for a worker, and have it warm up."""
     from distributed.comm import CommClosedError
+
+    from covsvc.engine.clusters.joining import WarmUp
 
     again = "run it again"
     address = client.scheduler.address
