@@ -8,7 +8,8 @@
     ├── ObservationError      real data that no experiment can have given
     ├── TaskError             a task could not be carried out
     ├── StoreError            a store cannot be read, extended or locked
-    └── ClusterError          a cluster cannot be reached, or was lost
+    ├── ClusterError          a cluster cannot be reached, or was lost
+    └── TokenError            a file of bearer tokens is refused; of `covsvc.service.tokens`
 """
 
 from __future__ import annotations

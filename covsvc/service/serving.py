@@ -1,0 +1,131 @@
+"""The process of the service: where it listens, what it logs, how it stops."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import uvicorn
+
+from covsvc.errors import StoreError
+
+PATIENCE = 10
+"""Seconds that answers have to come to an end when the service is stopped."""
+
+
+class _WithoutQuery(logging.Filter):
+    """Keep of an address its path: some write into the rest what is to be kept from logs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        client, verb, address, *rest = record.args or ()
+        record.args = (client, verb, str(address).partition("?")[0], *rest)
+        return True
+
+
+def addresses_of(host: str) -> list[str]:
+    """Return the addresses of a host, as its name is known here.
+
+    Raises
+    ------
+    StoreError
+        If it has none.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        told = getattr(error, "strerror", None) or error
+        raise StoreError(f"--host {host}: {told}; name an address of this machine") from None
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def is_loopback(addresses: Sequence[str]) -> bool:
+    """Tell whether nobody but this machine reaches any of these addresses."""
+    return all(ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in addresses)
+
+
+def listen(addresses: Sequence[str], port: int) -> socket.socket:
+    """Return a socket that listens at the first of the addresses where it can; port 0 takes a free one.
+
+    Raises
+    ------
+    StoreError
+        If it can at none.
+    """
+    for number, address in enumerate(addresses, 1):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        try:
+            return socket.create_server((address, port), family=family, backlog=2048)
+        except OSError as error:
+            if number == len(addresses):
+                raise StoreError(
+                    f"{address}, port {port}: {os.strerror(error.errno or 0)}; choose another with --port"
+                ) from None
+    raise StoreError("no address to listen at; name one with --host")
+
+
+def url_of(listening: socket.socket) -> str:
+    """Return where the service is found."""
+    address, port = listening.getsockname()[:2]
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+
+
+def answer(
+    app: Any, listening: socket.socket, *, log_level: str, proxies: Sequence[str], most_connections: int
+) -> bool:
+    """Answer until a signal comes; requests that are being answered then are answered first.
+
+    Parameters
+    ----------
+    app : ASGI application
+    listening : socket.socket
+    log_level : str
+        ``"info"`` logs requests, without their queries and headers.
+    proxies : sequence of str
+        Addresses of reverse proxies whose word about their clients is taken.
+    most_connections : int
+        Above it clients are told to come again, with status 503.
+
+    Returns
+    -------
+    bool
+        Whether it had started.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=_logging(log_level),
+        log_level=log_level,
+        ws="none",
+        server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
+        limit_concurrency=most_connections,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=PATIENCE,
+    )
+    server = uvicorn.Server(config)
+    server.run(sockets=[listening])
+    return server.started
+
+
+def _logging(level: str) -> dict[str, Any]:
+    """Return how to log: all of it to stderr, which a service manager keeps."""
+    own = {"handlers": ["stderr"], "level": level.upper(), "propagate": False}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
+        "filters": {"without_query": {"()": _WithoutQuery}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
+            "requests": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["without_query"]},
+        },
+        "loggers": {
+            "uvicorn": own,
+            "uvicorn.access": own | {"handlers": ["requests"]},
+            "covsvc.service": own,
+        },
+    }
