@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pages import blocks, commands, comparable
 
 from covsvc.study import study_of
 
@@ -19,37 +20,17 @@ README = (ROOT / "README.md").read_text()
 OPERATIONS, VALIDATION = ((ROOT / "docs" / f"{page}.md").read_text() for page in ("operations", "validation"))
 
 
-def blocks(language, page=README):
-    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
-
-
-def commands(block):
-    """Return the commands of a console, each with what it prints."""
-    return [(each.partition("\n")[0], each.partition("\n")[2]) for each in re.split(r"^\$ ", block, flags=re.M)[1:]]
-
-
-def comparable(told):
-    """Return what is printed without what differs from run to run: snapshots, commits, times, rates; and line ends."""
-    told = re.sub(r"\b[0-9A-HJKMNP-TV-Z]{20}\b", "SNAPSHOT", told)
-    told = re.sub(r"\d{4}-\d\d-\d\dT[\d:+]+|\d{8}T\d{6}Z|\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d)?)?", "TIME", told)
-    told = re.sub(r"candidate\.[0-9a-f]{10}", "CANDIDATE", told)
-    told = re.sub(r"\b[\w.-]+@[\w.-]+\b(?= )|\d+,\d{3},\d{3} *$", "WHO", told, flags=re.M)
-    told = re.sub(
-        r"toys drawn in .*? of CPU|\d+ of \d+ commits|[\d,]+ files, [\d.,]+ \w*|time: .*? on|memory: .*", "COST", told
-    )
-    return told.split()
-
-
 def test_the_python_prints_what_the_readme_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (code,), (told,) = blocks("python"), blocks("text")
-    exec(compile(code, "README.md", "exec"), {})
-    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    assert printed == told.splitlines()
+    session = {}
+    for code, told in zip(blocks("python", README), blocks("text", README), strict=True):
+        exec(compile(code, "README.md", "exec"), session)
+        printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+        assert printed == told.splitlines()
 
 
 def test_the_study_is_one():
-    (text,) = blocks("yaml")
+    (text,) = blocks("yaml", README)
     assert study_of(yaml.safe_load(text)).name == "example"
 
 
