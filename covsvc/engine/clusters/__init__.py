@@ -86,6 +86,8 @@ def workers_of(client: Any) -> int:
 @contextmanager
 def _silence() -> Iterator[None]:
     """Keep to ourselves what Dask logs: what of it matters to a user we say, and how to go on."""
+    import distributed  # noqa: F401 - which sets the levels of its loggers when it is imported
+
     names = "distributed", "distributed.client", "tornado", "tornado.application", "asyncio"
     loggers = [logging.getLogger(name) for name in names]
     before = [logger.level for logger in loggers]
