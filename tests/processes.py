@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -207,11 +207,7 @@ class Bench:
 
     def close(self) -> None:
         """End all that was started, by its session."""
-        for each in members(*self.sessions):
-            try:
-                each.kill()
-            except psutil.NoSuchProcess:
-                continue
+        kill_members(*self.sessions)
         for process in self.started:
             process.wait(30)
 
@@ -249,6 +245,13 @@ def members(*sessions: int) -> list[psutil.Process]:
         except (ProcessLookupError, psutil.Error):
             continue
     return found
+
+
+def kill_members(*sessions: int) -> None:
+    """Kill all processes of some sessions, those aside that end meanwhile."""
+    for each in members(*sessions):
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:

@@ -32,23 +32,23 @@ def test_five_are_found_like_those_of_anybody():
 @pytest.mark.parametrize(
     ("study", "methods", "figures"),
     [
-        ({"experiment": "counting"}, ["classical"], set()),
-        ({"experiment": "counting", "observed": {"n": 3, "b": 5.5}}, ["classical"], {"published"}),
-        ({"experiment": "counting", "observed": {"n": 3, "b": 5.5}, "cl": [0.95]}, ["classical"], set()),
-        ({"experiment": "counting", "observed": {"n": 3, "b": 5.4}}, ["classical"], set()),
-        ({"experiment": {"name": "on_off", "options": {"tau": 2.0}}}, ["classical"], {"significance"}),
-        ({"experiment": "gaussian_flat"}, ["classical"], {"toy_model"}),
-        ({"experiment": "gaussian_flat", "b": [0.25]}, ["classical"], set()),
-        ({"experiment": "gaussian_flat", "observed": EVENTS}, ["classical"], {"densities", "toy_model"}),
-        ({"experiment": "spectrum"}, ["max_gap", "poisson"], set()),
-        ({"experiment": "spectrum"}, ["max_gap", "optimum_interval"], {"thresholds"}),
-        ({"experiment": "spectrum", "cl": [0.8]}, ["p_max"], set()),
+        ({"experiment": "counting"}, ["classical"], []),
+        ({"experiment": "counting", "observed": {"n": 3, "b": 5.5}}, ["classical"], ["published"]),
+        ({"experiment": "counting", "observed": {"n": 3, "b": 5.5}, "cl": [0.95]}, ["classical"], []),
+        ({"experiment": "counting", "observed": {"n": 3, "b": 5.4}}, ["classical"], []),
+        ({"experiment": {"name": "on_off", "options": {"tau": 2.0}}}, ["classical"], ["significance"]),
+        ({"experiment": "gaussian_flat"}, ["classical"], ["toy_model"]),
+        ({"experiment": "gaussian_flat", "b": [0.25]}, ["classical"], []),
+        ({"experiment": "gaussian_flat", "observed": EVENTS}, ["classical"], ["densities", "toy_model"]),
+        ({"experiment": "spectrum"}, ["max_gap", "poisson"], []),
+        ({"experiment": "spectrum"}, ["max_gap", "optimum_interval"], ["thresholds"]),
+        ({"experiment": "spectrum", "cl": [0.8]}, ["p_max"], []),
     ],
     ids=str,
 )
 def test_a_study_has_its_own_figures(study, methods, figures):
     found = {name: section for name in OURS if (section := shown(name, study, methods)) is not None}
-    assert set(found) == figures
+    assert sorted(found) == figures
     assert all(isinstance(section, Section) and section.title and section.sentences for section in found.values())
 
 

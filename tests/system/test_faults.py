@@ -10,7 +10,7 @@ import time
 
 import pytest
 from agreement import assert_same
-from processes import BLOCKS, SILENCE, bench, end, members, told, workers_of
+from processes import BLOCKS, SILENCE, bench, end, kill_members, told, workers_of
 
 from covsvc.store.repository import driver_of, open_cube
 
@@ -121,8 +121,7 @@ def test_a_frozen_scheduler_ends_the_run_in_bounded_time(tmp_path, when):
         assert time.monotonic() - begun > SILENCE / 2
         scheduler.kill()
         worker.kill()
-        for each in members(worker.pid):
-            each.kill()
+        kill_members(worker.pid)
 
 
 def test_a_scheduler_killed_before_the_work_begins_ends_the_run_with_exit_4(at_work):
