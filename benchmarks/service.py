@@ -58,14 +58,6 @@ function done(summary, latency, requests)
 end
 """
 
-SERVE = """
-import sys
-import uvicorn
-from covsvc.service import make_app
-if __name__ == "__main__":
-    uvicorn.run(make_app(sys.argv[1]), port=int(sys.argv[2]), log_level="warning", access_log=False)
-"""
-
 RUN = """
 import sys
 from covsvc import api
@@ -86,7 +78,7 @@ def main() -> None:
         store = Path(scratch) / "store"
         shutil.copytree(arguments.store, store)
         os.environ["XDG_CACHE_HOME"] = scratch
-        server = started(scratch, "serve.py", SERVE, str(store), str(arguments.port))
+        server = started("-m", "covsvc", "serve", "--store", store, "--port", arguments.port, "--log-level", "warning")
         try:
             base = f"http://localhost:{arguments.port}"
             wait_for(base, study.name)
@@ -105,7 +97,8 @@ def main() -> None:
             told = yaml.safe_load(Path(arguments.study).read_text())
             told |= {"name": "growing", "methods": told["methods"][:4], "n_toys": 100 * told["n_toys"]}
             (Path(scratch) / "growing.yaml").write_text(json.dumps(told))
-            driver = started(scratch, "run.py", RUN, str(Path(scratch) / "growing.yaml"), str(store))
+            (Path(scratch) / "run.py").write_text(RUN)
+            driver = started(Path(scratch) / "run.py", Path(scratch) / "growing.yaml", store)
             try:
                 wait_for(base, "growing")
                 growing = [each.replace(f"/{study.name}/", "/growing/") for each in points]
@@ -135,10 +128,8 @@ def ask(base: str, points: list[str], connections: int, seconds: int, scratch: s
     )
 
 
-def started(scratch: str, name: str, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-    path = Path(scratch) / name
-    path.write_text(program)
-    return subprocess.Popen([sys.executable, str(path), *arguments])  # noqa: S603
+def started(*arguments: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, *map(str, arguments)])  # noqa: S603
 
 
 def wait_for(base: str, study: str) -> None:

@@ -14,6 +14,7 @@ import uvicorn
 
 from covsvc import api
 from covsvc.service import make_app
+from covsvc.service.serving import Impatient
 from covsvc.study import study_of
 
 STUDY = {
@@ -32,7 +33,7 @@ STUDY = {
 @contextmanager
 def running(app):
     """Serve an application on loopback, on a thread; yield a client."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=True))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http=Impatient, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -18,9 +18,10 @@ import pytest
 import xarray as xr
 import yaml
 from pages import blocks, commands, comparable
+from service_store import cached as cached
 
 from covsvc import api
-from covsvc.service.serving import addresses_of, is_loopback
+from covsvc.service.serving import addresses_of, is_loopback, listen
 from covsvc.service.tokens import Tokens, add_token, remove_token
 from covsvc.study import study_of
 
@@ -28,10 +29,11 @@ PAGE = (Path(__file__).parents[1] / "docs" / "service.md").read_text()
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
+def store(tmp_path_factory, cached):
     place = tmp_path_factory.mktemp("store")
     told = {"name": "tiny", "experiment": "counting", "methods": ["classical"], "cl": [0.9], "s_true": [0, 2], "b": [3]}
     api.run(study_of(told | {"toys_per_block": 1000, "n_toys": 1000, "seed": 1999}), place)
+    api.read_maps(place, "tiny")  # kept, so that no child of a service has to make them
     return place
 
 
@@ -65,6 +67,7 @@ def test_a_service_with_tokens_from_its_start_to_its_end(store, tmp_path):
             assert client.get("/studies").status_code == 401
             found = client.get("/studies?x=in-a-query", headers={"Authorization": "Bearer in-a-header"})
             assert (found.status_code, "server" in found.headers) == (401, False)
+            assert client.get(f"/studies/{first}").status_code == 401
 
             mine = {"Authorization": f"Bearer {first}"}
             assert client.get("/studies/tiny/history", params={"most": "1"}, headers=mine).status_code == 200
@@ -101,10 +104,11 @@ def test_a_service_with_tokens_from_its_start_to_its_end(store, tmp_path):
 
 @pytest.mark.system
 @pytest.mark.timeout(120)
-def test_the_page_shows_what_a_service_answers_until_ctrl_c(tmp_path, monkeypatch, capsys):
+def test_the_page_shows_what_a_service_answers_until_ctrl_c(tmp_path, cached, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (study,) = blocks("yaml", PAGE)
     api.run(study_of(yaml.safe_load(study)), tmp_path / "store")
+    api.read_maps(tmp_path / "store", "small")
     with serving("--store", tmp_path / "store", "--host", "localhost", "--log-level", "error") as (process, told):
         assert (told["studies"], told["tokens"]) == (["small"], None)
         here = PAGE.replace("http://127.0.0.1:8999", told["url"])
@@ -161,6 +165,20 @@ def test_what_reaches_this_machine_only_is_known(address, stays_here):
 
 def test_a_host_with_one_address_elsewhere_is_elsewhere():
     assert not is_loopback(["127.0.0.1", "192.0.2.7"])
+
+
+def test_a_proxy_is_an_address(covsvc):
+    code, out, err = covsvc("serve", "--proxy", "10.0.0.0/8", "--proxy", "my-proxy")
+    assert (code, out) == (2, "")
+    assert "'my-proxy' does not appear to be an IPv4 or IPv6 network" in err
+
+
+def test_answers_are_sent_at_once():
+    """Or, on a connection that is kept, their second packet waits until the first is acknowledged, after 40 ms."""
+    with listen(["127.0.0.1"], 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_where_it_cannot_listen_it_says_so(covsvc, store):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import ipaddress
 import signal
 from pathlib import Path
 from typing import NoReturn
@@ -19,6 +20,15 @@ _TOKENS = {"type": click.Path(dir_okay=False, path_type=Path), "envvar": "COVSVC
 TOKENS = click.option("--tokens", required=True, help="File of the tokens.", **_TOKENS)  # type: ignore[arg-type]
 
 
+def _address(given: str) -> str:
+    """Return an address or a network, as it was given."""
+    try:
+        ipaddress.ip_network(given)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; give an address (10.0.0.7) or a network (10.0.0.0/24)") from None
+    return given
+
+
 @click.command()
 @STORE
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; another needs --tokens.")
@@ -29,6 +39,7 @@ TOKENS = click.option("--tokens", required=True, help="File of the tokens.", **_
     "proxies",
     multiple=True,
     metavar="ADDRESS",
+    callback=lambda _, __, given: tuple(map(_address, given)),
     help="A reverse proxy whose X-Forwarded-For and X-Forwarded-Proto are believed; may be given again.",
 )
 @click.option(

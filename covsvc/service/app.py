@@ -76,6 +76,7 @@ def make_app(
         version=__version__,
         docs_url=None,  # their pages load from other hosts
         redoc_url=None,
+        redirect_slashes=False,  # it would lead to where the client, or a proxy, says that the service is
         lifespan=lifespan,
         exception_handlers={
             Refusal: _refusal,
@@ -119,8 +120,12 @@ async def _refusal(_: Request, error: Any) -> Response:
 
 
 async def _http(request: Request, error: Any) -> Response:
-    told = {404: "no such address; / lists what there is", 405: f"{request.method}: not here; nothing can be changed"}
-    return refuse(error.status_code, told.get(error.status_code, str(error.detail)), dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    told = {
+        404: "no such address; / lists what there is",
+        405: f"{request.method}: not here, but {headers.get('Allow')}; nothing can be changed",
+    }
+    return refuse(error.status_code, told.get(error.status_code, str(error.detail)), headers)
 
 
 async def _invalid(_: Request, error: Any) -> Response:
@@ -131,9 +136,9 @@ def _sentence(error: Any) -> str:
     if error["type"] == "json_invalid":
         return f"the body is no JSON: {error['ctx']['error']}"
     place = ".".join(str(part) for part in error["loc"][1:])
-    given = error.get("input")
+    given, wrong = error.get("input"), error["msg"].removeprefix("Value error, ")
     told = f" = {given!s:.40}" if isinstance(given, str | int | float) else ""
-    return f"{place or 'the body'}{told}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    return f"{place or 'the body'}{told}: {wrong[0].lower()}{wrong[1:]}"
 
 
 async def _unwise(_: Request, error: Any) -> Response:

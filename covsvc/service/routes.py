@@ -14,7 +14,6 @@ from starlette.responses import Response
 from covsvc import api
 from covsvc.api.progressing import progress_of
 from covsvc.api.querying import worst
-from covsvc.errors import StoreError
 from covsvc.selection import labels_of, nodes_of, positions, wanted_of
 from covsvc.service import jobs
 from covsvc.service.answers import ASK_AGAIN, JSON, NEVER_CHANGES, Refusal, answer, encode
@@ -227,11 +226,7 @@ async def history(request: Request, held: Held, name: Name, most: Most = 1000) -
 async def progress(request: Request, held: Held, name: Name) -> Response:
     """Say how far the work on a study is, by its newest commit, and who works on it."""
     await held.known(name)
-    try:
-        found = await held.slow.run(request, progress_of, held.store, name)
-    except StoreError as error:
-        raise Refusal(404, held.told(name, error)) from None
-    return answer(request, encode(found))
+    return answer(request, encode(await held.slow.run(request, progress_of, held.store, name)))
 
 
 @router.get(
@@ -310,11 +305,10 @@ async def report(held: Held, name: Name, at: At = "main") -> Response:
 async def report_file(held: Held, name: Name, file: str) -> Response:
     """Lead to a file of the report of main."""
     snapshot = await held.commit(name, "main")
-    target = "index.html" if file in ("", snapshot) else file
+    target = "index.html" if file == snapshot else file
     if not target.replace("-", "").replace("_", "").replace(".", "").isalnum() or target.startswith("."):
         raise Refusal(404, f"{name}: no such file in its report")
-    lead = f"{snapshot}/{target}"
-    return RedirectResponse(lead, headers={"Cache-Control": "no-store"})
+    return RedirectResponse(f"{snapshot}/{target}", headers={"Cache-Control": "no-store"})
 
 
 @router.get(
@@ -334,7 +328,7 @@ async def report_file_at(
         return Response(
             waiting_page(name), 202, {"Refresh": "5", "Retry-After": "5", "Cache-Control": "no-store"}, _KINDS[".html"]
         )
-    path = await held.quick.run(request, file_of, folder, file)
+    path = await held.quick.run(request, file_of, folder, file or "index.html")
     if path is None:
         raise Refusal(404, f"{name}: no such file in its report; it begins with index.html")
     kind = _KINDS.get(path.suffix, "application/octet-stream")

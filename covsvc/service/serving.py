@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import os
@@ -10,19 +11,59 @@ from collections.abc import Sequence
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from covsvc.errors import StoreError
+from covsvc.service.tokens import TOKEN
 
 PATIENCE = 10
 """Seconds that answers have to come to an end when the service is stopped."""
 
 
-class _WithoutQuery(logging.Filter):
-    """Keep of an address its path: some write into the rest what is to be kept from logs."""
+IDLE = 15.0
+"""Seconds after which a connection is closed on which no request has come, whole up to its body."""
+
+
+class Impatient(H11Protocol):
+    """HTTP, of clients that do not keep a connection for nothing: there are only so many of them."""
+
+    _watch: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin a connection."""
+        super().connection_made(transport)
+        self._await_request()
+
+    def on_response_complete(self) -> None:
+        """End an answer."""
+        self._await_request()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End a connection."""
+        self._stop_watch()
+        super().connection_lost(exc)
+
+    def _await_request(self) -> None:
+        self._stop_watch()
+        self._watch = self.loop.call_later(IDLE, self._close_unless_asked, self.cycle)
+
+    def _close_unless_asked(self, last: object) -> None:
+        if self.cycle is last and not self.transport.is_closing():
+            self.transport.close()
+
+    def _stop_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+
+
+class _WithoutSecrets(logging.Filter):
+    """Keep of an address its path, and no token: some write elsewhere what belongs into a header."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         client, verb, address, *rest = record.args or ()
-        record.args = (client, verb, str(address).partition("?")[0], *rest)
+        told = client, verb, str(address).partition("?")[0]
+        record.args = (*(TOKEN.sub("TOKEN", str(each)) for each in told), *rest)
         return True
 
 
@@ -58,12 +99,16 @@ def listen(addresses: Sequence[str], port: int) -> socket.socket:
     for number, address in enumerate(addresses, 1):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
-            return socket.create_server((address, port), family=family, backlog=2048)
+            listening = socket.create_server((address, port), family=family, backlog=2048)
         except OSError as error:
             if number == len(addresses):
                 raise StoreError(
                     f"{address}, port {port}: {os.strerror(error.errno or 0)}; choose another with --port"
                 ) from None
+        else:
+            # connections inherit it: without it the body of an answer waits 40 ms until its head is acknowledged
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return listening
     raise StoreError("no address to listen at; name one with --host")
 
 
@@ -98,12 +143,13 @@ def answer(
         app,
         log_config=_logging(log_level),
         log_level=log_level,
+        http=Impatient,
         ws="none",
         server_header=False,
         proxy_headers=bool(proxies),
         forwarded_allow_ips=list(proxies),
         limit_concurrency=most_connections,
-        timeout_keep_alive=15,
+        timeout_keep_alive=int(IDLE),
         timeout_graceful_shutdown=PATIENCE,
     )
     server = uvicorn.Server(config)
@@ -118,10 +164,10 @@ def _logging(level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
-        "filters": {"without_query": {"()": _WithoutQuery}},
+        "filters": {"without_secrets": {"()": _WithoutSecrets}},
         "handlers": {
             "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
-            "requests": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["without_query"]},
+            "requests": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["without_secrets"]},
         },
         "loggers": {
             "uvicorn": own,

@@ -79,7 +79,7 @@ class Snapshots:
             If `at` names none.
         """
         if at != "main":
-            return at if (name, at) in self._held else await self._looking.run(None, self._look, name, at)
+            return await self._looking.run(None, self._look, name, at)
         main = self._mains.setdefault(name, _Main())
         age = time.monotonic() - main.looked
         if main.snapshot and age < FRESH:

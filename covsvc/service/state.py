@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from covsvc.api.kept_maps import kept_maps
 from covsvc.api.querying import read_maps
-from covsvc.errors import StoreError, UnknownName
+from covsvc.errors import CovsvcError, StoreError, UnknownName
 from covsvc.service import jobs
 from covsvc.service.answers import Answers, Refusal
 from covsvc.service.lanes import Lane
@@ -91,11 +91,15 @@ class State:
         ------
         Refusal
             If there is no such study, or no such commit.
+        StoreError
+            If the study cannot be read.
         """
         await self.known(name)
         try:
             return await self.snapshots.at(name, at)
         except StoreError as error:
+            if at == "main":  # which every study has
+                raise
             raise Refusal(404, self.told(name, error)) from None
 
     async def maps(self, name: str, snapshot: str) -> xr.Dataset:
@@ -144,16 +148,27 @@ class State:
         try:
             kept_maps(place_of(self.store).study(name), snapshot, _no_maps)
         except LookupError:
-            self._maker.run(jobs.prepare, self.store, name, snapshot)
+            try:
+                self._maker.run(jobs.prepare, self.store, name, snapshot)
+            except ChildProcessError as error:
+                raise StoreError(f"{name}: the maps of snapshot {snapshot} could not be made: {error}") from None
         return read_maps(self.store, name, snapshot)
 
     def _read(self, name: str, snapshot: str, key: str) -> bytes | None:
+        try:
+            return self._view(name, snapshot).read(key)
+        except (CovsvcError, MemoryError):
+            raise
+        except Exception as error:  # codecs raise anything on what is damaged
+            raise StoreError(f"{name}: {key} of snapshot {snapshot} cannot be read: {error}") from error
+
+    def _view(self, name: str, snapshot: str) -> ZarrView:
         view = self._views.get((name, snapshot))
         if view is None:
             view = self._views[name, snapshot] = ZarrView(open_cube(self.store, name, snapshot))
             while len(self._views) > 16:
                 self._views.popitem(last=False)
-        return view.read(key)
+        return view
 
 
 def _no_maps() -> xr.Dataset:

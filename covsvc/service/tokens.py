@@ -17,6 +17,9 @@ from pathlib import Path
 
 from covsvc.errors import CovsvcError
 
+TOKEN = re.compile(r"covsvc_[A-Za-z0-9_-]{43}")
+"""What a token looks like."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LINE = re.compile(rf"({_NAME.pattern}) sha256:([0-9a-f]{{64}})")
 
@@ -152,7 +155,9 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise TokenError(f"{path}: {error.strerror}; `covsvc token add NAME --tokens {path}` makes one") from None
+        absent = isinstance(error, FileNotFoundError)
+        cure = f"`covsvc token add NAME --tokens {path}` makes one" if absent else "name a file that can be read"
+        raise TokenError(f"{path}: {error.strerror}; {cure}") from None
     except UnicodeDecodeError:
         raise TokenError(f"{path}: is no text; a line of it is NAME sha256:HEX") from None
 

@@ -100,12 +100,11 @@ class _Worker:
     def _connected(self) -> Connection:
         if self._process is None or self._pipe is None or not self._process.is_alive():
             context = multiprocessing.get_context("spawn")  # threads of the service do not survive a fork
-            self._pipe, theirs = context.Pipe()
-            self._process = context.Process(
-                target=_work, args=(theirs, self._memory), name="covsvc-worker", daemon=True
-            )
-            self._process.start()
+            pipe, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(theirs, self._memory), name="covsvc-worker", daemon=True)
+            process.start()
             theirs.close()
+            self._process, self._pipe = process, pipe
         return self._pipe
 
     def _wait(self) -> int | None:

@@ -66,9 +66,18 @@ def commits(repository: icechunk.Repository) -> list[Commit]:
 
 
 def newest(repository: icechunk.Repository) -> str:
-    """Return the id of the newest snapshot of main, empty before the first commit."""
+    """Return the id of the newest snapshot of main, empty before the first commit.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be read.
+    """
     snapshot = str(repository.lookup_branch(MAIN))
-    parent = next(iter(repository.ancestry(snapshot_id=snapshot))).parent_id
+    try:
+        parent = next(iter(repository.ancestry(snapshot_id=snapshot))).parent_id
+    except icechunk.IcechunkError as error:
+        raise StoreError(f"the newest commit, {snapshot[:SHORT]}, cannot be read: {reason_of(error)}") from None
     return snapshot if parent is not None else ""
 
 

@@ -6,6 +6,9 @@ import http.client
 import json
 import logging
 import re
+import shutil
+import socket
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -314,6 +317,35 @@ def test_a_body_is_as_large_as_it_may_be(served):
     assert served.client.get("/healthz").status_code == 200
 
 
+def test_a_connection_on_which_no_request_comes_is_closed(served, monkeypatch):
+    monkeypatch.setattr("covsvc.service.serving.IDLE", 0.3)
+    port = urlsplit(str(served.client.base_url)).port
+    whole = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for sent, answers in ((b"", 0), (b"GET /healthz HT", 0), (whole, 1), (whole + b"GET /", 1)):
+        with socket.create_connection(("localhost", port), timeout=10) as asking:
+            asking.sendall(sent)
+            told = b"".join(iter(lambda: asking.recv(4096), b""))
+        assert told.count(b"200 OK") == answers
+
+
+def test_a_study_that_cannot_be_read_says_so_and_hides_no_other(tmp_path, stored):
+    store = tmp_path / "store"
+    shutil.copytree(Path(stored) / "tiny", store / "tiny")
+    shutil.copytree(Path(stored) / "tiny", store / "headless")
+    shutil.copytree(Path(stored) / "tiny", store / "damaged")
+    for file in (store / "headless" / "snapshots").iterdir():
+        file.write_bytes(b"damaged")
+    for file in (store / "damaged" / "chunks").iterdir():
+        file.write_bytes(file.read_bytes()[:20])
+    with running(make_app(str(store))) as client:
+        names = {each["study"]: bool(each["snapshot"]) for each in client.get("/studies").json()["studies"]}
+        assert names == {"tiny": True, "headless": False, "damaged": True}
+        for address in ("headless/progress", "damaged/snapshots/first/zarr/limit_counts/c/0/0/0/0/0"):
+            response = client.get(f"/studies/{address}")
+            assert (response.status_code, "cannot be read" in said(response)) == (503, True), address
+        assert client.get("/studies/tiny/snapshots/first/zarr/limit_counts/c/0/0/0/0/0").status_code == 200
+
+
 def test_a_body_that_does_not_come_is_not_waited_for(served, monkeypatch):
     monkeypatch.setattr("covsvc.service.gate.PATIENCE", 0.2)
     address = urlsplit(str(served.client.base_url))
@@ -366,16 +398,6 @@ def test_who_has_a_token_is_let_in_and_it_is_never_written_down(stored, tmp_path
     assert other not in caplog.text
 
 
-def test_what_takes_too_long_is_ended_and_the_service_goes_on(stored):
-    with running(make_app(stored, most_seconds=0.5)) as client:
-        methods = [{"name": "feldman_cousins", "options": {"monotone_in_b": True}}]
-        asked = {"experiment": "counting", "observed": {"n": 900_000, "b": 900_000.0}, "limit_method": methods}
-        response = client.post("/limits", json=asked)
-        assert response.status_code == 422
-        assert "more than 0.5 s" in said(response)
-        assert client.get(POINT).status_code == 200
-
-
 def test_the_document_names_every_address_with_examples(served):
     document = served.client.get("/openapi.json").json()
     assert document["openapi"].startswith("3.")
@@ -423,3 +445,15 @@ def test_no_question_is_answered_with_a_fault_of_the_service(served, schema):
     assert len(asked) > 40
     assert 200 in asked
     assert 422 in asked
+
+
+def test_what_takes_too_long_is_ended_and_the_service_goes_on(served, monkeypatch):
+    state = served.app.state.covsvc
+    monkeypatch.setattr(state, "seconds", 0.005)
+    monkeypatch.setattr(state._children, "_seconds", 0.005)  # of a child that has started and is warm
+    methods = [{"name": "feldman_cousins", "options": {"monotone_in_b": True}}]
+    asked = {"experiment": "counting", "observed": {"n": 900_000, "b": 800_000.0}, "limit_method": methods}
+    response = served.client.post("/limits", json=asked)
+    assert response.status_code == 422
+    assert "more than 0.005 s" in said(response)
+    assert served.client.get(POINT).status_code == 200

@@ -20,12 +20,13 @@ ASKED = "limit_method=cls&cl=0.9&s_true=2.5"
 def test_every_answer_is_that_of_one_commit_and_none_fails_while_a_run_commits(tmp_path, cached, monkeypatch):
     monkeypatch.setattr("covsvc.service.snapshots.FRESH", 0.0)
     store, failed = str(tmp_path / "store"), []
-    api.run(study_of(STUDY | {"toys_per_block": 500, "n_toys": 500}), store, None)
+    study = STUDY | {"methods": ["cls"], "cl": [0.9]}
+    api.run(study_of(study | {"n_toys": 500}), store)
 
     def grow():
         try:
-            for blocks in range(2, 8):
-                api.run(study_of(STUDY | {"n_toys": 500 * blocks}), store, None)
+            for blocks in range(2, 6):
+                api.run(study_of(study | {"n_toys": 500 * blocks}), store)
         except BaseException as error:
             failed.append(error)
 

@@ -122,7 +122,7 @@ def test_a_wrong_line_is_refused_at_the_start(file, line):
 def test_what_cannot_be_read_is_refused_at_the_start(tmp_path):
     with pytest.raises(TokenError, match="No such file or directory; `covsvc token add NAME"):
         Tokens(tmp_path / "none")
-    with pytest.raises(TokenError, match="Is a directory"):
+    with pytest.raises(TokenError, match="Is a directory; name a file that can be read"):
         Tokens(tmp_path)
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     with pytest.raises(TokenError, match="is no text"):
