@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from covsvc.contracts import IntArray
 from covsvc.errors import StudyError, UnknownName
-from covsvc.tally import ROUNDING
+from covsvc.tally import ROUNDING, WORST
 
 AXES = ("limit_method", "cl", "b", "s_true")
 """Dimensions of a cell of a column."""
@@ -130,7 +130,7 @@ def wanted_of(given: Any, name: str) -> Wanted | None:
             for end, infinite in ((given.start, -math.inf), (given.stop, math.inf))
         ]
         return _range(ends[0], ends[1], name)
-    values = given if isinstance(given, Iterable) and np.ndim(given) == 1 else [given]  # type: ignore[arg-type]
+    values = given if _is_many(given) else [given]
     return Wanted(tuple(dict.fromkeys(_number(each, given, name) for each in values)))
 
 
@@ -152,6 +152,13 @@ def neighbours_of(known: NDArray[np.float64], value: float) -> list[int]:
 def nearest_to(known: NDArray[np.float64], value: float) -> str:
     """Name the known values on either side of one."""
     return " and ".join(f"{known[at]:.12g}" for at in neighbours_of(known, value)) or "none"
+
+
+def nothing_in(asked: Wanted, known: NDArray[np.float64], name: str) -> str:
+    """Say that nothing lies in a range, and what is nearest."""
+    near = sorted({*neighbours_of(known, asked.low), *neighbours_of(known, asked.high)})
+    told = " and ".join(f"{known[at]:.12g}" for at in near)
+    return f"{name} = {asked}: nothing on the grid lies there; the nearest are {told}"
 
 
 def labels_of(known: Sequence[str], given: str | Sequence[str] | None) -> list[int]:
@@ -200,15 +207,27 @@ def select(
     """
     indexers: dict[str, int | list[int]] = {}
     if limit_method is not None:
-        rows = labels_of(maps["limit_method"].values.tolist(), limit_method)
+        rows = labels_of(np.atleast_1d(maps["limit_method"].to_numpy()).tolist(), limit_method)
         indexers["limit_method"] = rows[0] if isinstance(limit_method, str) else rows
     for name, given in (("cl", cl), ("b", b), ("s_true", s_true)):
         if (asked := wanted_of(given, name)) is None:
             continue
-        at = positions(maps[name].to_numpy(), asked, name)
-        is_single = not isinstance(given, str | slice | Wanted) and np.ndim(given) == 0
+        at = positions(np.atleast_1d(maps[name].to_numpy()), asked, name)
+        is_single = not isinstance(given, slice | Wanted) and not _is_many(given)
         indexers[name] = at[0] if is_single else at
+    for name in indexers.keys() - maps.dims:  # of which a single value was taken before
+        if indexers.pop(name) == []:
+            raise StudyError(f"{name}: only {maps[name].item()} is left here, which is not what is asked for")
     return maps.isel(indexers)
+
+
+def with_axes(part: xr.Dataset) -> xr.Dataset:
+    """Return a part of maps or of a cube with all of `AXES`, in their order; a single value is an axis of one."""
+    single = [name for name in AXES if name not in part.dims]
+    whole = part.expand_dims(single)
+    if "s_true" in single:
+        whole = whole.assign({name: whole[name].isel(s_true=0, drop=True) for name in WORST if name in whole})
+    return whole.transpose(*AXES, ...)
 
 
 def positions(known: NDArray[np.float64], asked: Wanted, name: str) -> list[int]:
@@ -357,10 +376,14 @@ def _range(low: float, high: float, name: str) -> Wanted:
     return Wanted(None, low, high)
 
 
+def _is_many(given: Any) -> bool:
+    return isinstance(given, Iterable) and getattr(given, "ndim", 1) > 0  # arrays can be iterable and a single number
+
+
 def _number(given: Any, whole: Any, name: str) -> float:
     try:
         value = float(given)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value):
         told = whole if isinstance(whole, str) else repr(whole)

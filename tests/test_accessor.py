@@ -15,6 +15,7 @@ from scipy import stats
 import covsvc
 from covsvc import api
 from covsvc.errors import StudyError
+from covsvc.selection import select
 from covsvc.study import study_of
 from covsvc.verdict import Finding, Verdict
 
@@ -109,6 +110,39 @@ def test_a_cube_its_maps_and_their_parts_say_the_same(cube, maps):
         of_part = getattr(part.covsvc, name)
         xr.testing.assert_identical(of_part, of_maps.sel(limit_method=["<b>"], cl=0.9, s_true=[0.3, 1]))
     xr.testing.assert_equal(cube.covsvc.interval(), maps.covsvc.interval())
+
+
+@pytest.mark.parametrize("held", ["cube", "maps"])
+@pytest.mark.parametrize(
+    "names", [{"cl"}, {"b"}, {"s_true"}, {"limit_method", "b", "s_true"}, {"limit_method", "cl", "b", "s_true"}]
+)
+def test_single_values_leave_the_numbers_as_they_are(request, maps, held, names):
+    of_all = {"limit_method": "classical", "cl": 0.95, "b": 3, "s_true": 1}
+    at = {name: value for name, value in of_all.items() if name in names}
+    part = request.getfixturevalue(held).covsvc.select(**at).covsvc
+    for name in ("coverage", "sigma_med_over_true", "verdict"):
+        xr.testing.assert_identical(getattr(part, name), getattr(maps.covsvc, name).sel(at))
+    assert float(part.coverage.sel({name: of_all[name] for name in of_all.keys() - names})) == pytest.approx(
+        classical_coverage(1, 3, 0.95)
+    )
+    verdict = api.judge(maps.sel({name: [value] for name, value in at.items()}))
+    assert f"{verdict.outcome}: {verdict.sentence}" in page_of(part._repr_html_()).text
+
+
+def test_the_order_of_dimensions_does_not_matter(cube, maps):
+    for held in (cube, maps):
+        turned = held.transpose(*reversed(list(held.dims))).covsvc
+        assert bool((turned.coverage == maps.covsvc.coverage).all())
+        assert turned._repr_html_() == held.covsvc._repr_html_()
+
+
+@pytest.mark.parametrize("empty", [{"b": "5:"}, {"s_true": "10:"}, {"limit_method": []}])
+def test_of_nothing_a_notebook_shows_that_it_is_nothing(cube, maps, empty):
+    (name,) = empty
+    for held in (cube, maps):
+        assert f"no {name} is left here" in page_of(held.covsvc.select(**empty).covsvc._repr_html_()).text
+    with pytest.raises(StudyError, match=f"nothing to draw: no {name} is left here"):
+        api.figure(select(maps, **empty), "medians", cl=0.9)
 
 
 def test_a_cube_read_as_zarr_says_the_same(cube, tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import resource
 import sys
 
 import pandas as pd
@@ -91,6 +93,38 @@ def test_a_file_ends_in_its_format_and_is_replaced(covsvc, store, tmp_path, form
         assert read.columns.tolist() == list(COLUMNS)
 
 
+@pytest.mark.parametrize("form", ["csv", "json", "parquet"])
+def test_what_is_no_file_is_not_replaced(covsvc, store, tmp_path, form):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    code, out, err = covsvc("query", "counts", "--out", pipe, "--format", form)
+    assert (code, out) == (2, "")
+    assert f"{pipe}: is there and no file" in err
+    assert pipe.is_fifo()
+
+
+def test_a_file_stays_whole_where_there_is_no_room_for_a_new_one(covsvc, store, tmp_path):
+    path = tmp_path / "cells.json"
+    path.write_text("old")
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most[1]))
+    try:
+        code, out, err = covsvc("query", "counts", "--out", path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    assert (code, out) == (2, "")
+    assert f"{path}: cannot be written: File too large" in err
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("cells.json", "old")]
+
+
+def test_limits_that_failed_are_told(covsvc, store, monkeypatch, tmp_path, plugins):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    given = {"name": "failing", "experiment": "counting", "methods": ["cls", "raising"], "cl": 0.9}
+    api.run(study_of(given | {"s_true": 1, "b": 0, "toys_per_block": 10, "n_toys": 10, "seed": 1}), tmp_path)
+    lines = covsvc("query", "failing", "--store", tmp_path)[1].splitlines()
+    assert [line.split()[-1] for line in lines] == ["limits", "failed", "0", "1"]
+
+
 def test_a_table_is_cut_where_nobody_reads_on_and_says_so(covsvc, store, monkeypatch):
     monkeypatch.setattr(sys.modules["covsvc.cli.query"], "_MOST_SHOWN", 4)
     code, out, err = covsvc("query", "counts")
@@ -144,6 +178,7 @@ def test_worst_names_the_cells_and_their_replays(covsvc, store):
         (["--format", "parquet"], "--format parquet needs --out"),
         (["--out", "cells.txt"], "name it .csv, .json or .parquet"),
         (["--out", "nowhere/cells.csv"], "no folder"),
+        (["--out", "nowhere/cells.json"], "nowhere/cells.json: cannot be written: No such file or directory"),
         (["--json", "--format", "csv"], "two things"),
     ],
 )

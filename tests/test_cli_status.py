@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from covsvc import api
+from covsvc import api, registry
 from covsvc.store.place import place_of
 
 COMMAND = [sys.executable, "-m", "covsvc", "status", "--watch"]
@@ -49,6 +49,19 @@ def test_what_cannot_be_watched_is_refused(covsvc, tmp_path, arguments, told):
     code, out, err = covsvc("status", "--watch", *arguments)
     assert (code, out) == (2, "")
     assert told in err
+
+
+def test_a_store_of_studies_that_cannot_be_read_is_not_said_to_be_empty(
+    covsvc, small_study, plugins, tmp_path, monkeypatch
+):
+    api.run(small_study(methods=["raising"], s_true=[1], b=[0], n_toys=1000), tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each != str(plugins)])
+    registry.installed.cache_clear()
+    for watch in ([], ["--watch"]):
+        code, out, err = covsvc("status", *watch, "--store", tmp_path)
+        assert (code, out) == (0, "")
+        assert "raising: unknown method" in err
+        assert "no studies stored" not in err
 
 
 def test_an_empty_store_is_said_to_be_empty(covsvc):

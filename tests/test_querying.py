@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import shutil
 import threading
 
@@ -17,6 +19,7 @@ from covsvc.api import kept_maps, off_grid
 from covsvc.api.plain import plain
 from covsvc.errors import StoreError, StudyError, UnknownName
 from covsvc.selection import COLUMNS
+from covsvc.store.place import place_of
 from covsvc.store.repository import open_ledger
 from covsvc.study import study_of
 
@@ -106,9 +109,10 @@ def test_ranges_are_closed_and_values_may_be_rounded(store):
 
 
 def test_a_range_without_nodes_is_empty_and_names_the_nearest(store):
-    found = api.query("counts", store, b="3.5:4", s_true="7:")
+    found = api.query("counts", store, cl="0.91:0.94", b="3.5:4", s_true="7:")
     assert found.rows == []
     assert found.notes == [
+        "cl = 0.91:0.94: nothing on the grid lies there; the nearest are 0.9 and 0.95",
         "b = 3.5:4: nothing on the grid lies there; the nearest are 3 and 5.5",
         "s_true = 7:: nothing on the grid lies there; the nearest are 6",
     ]
@@ -305,6 +309,10 @@ def forget():
     kept_maps._held.clear()
 
 
+def newest(store):
+    return api.history("counts", store)[0]["snapshot"]
+
+
 def without_commit(maps):
     """Return maps without the words on their commit, whose order is not always the same."""
     return maps.assign_attrs(commit="", provenance="")
@@ -346,6 +354,32 @@ def test_a_damaged_or_unwritable_cache_is_no_error(store, tmp_path, monkeypatch,
     if damage is not None:
         forget()
         assert len(file.read_bytes()) > 1000
+
+
+def test_a_cache_that_can_only_be_read_is_read(store, tmp_path, monkeypatch):
+    def touch(path):
+        raise PermissionError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    forget()
+    api.read_maps(store, "counts")
+    forget()
+    monkeypatch.setattr(kept_maps.Path, "touch", touch)
+    kept = kept_maps.kept_maps(place_of(store).study("counts"), newest(store), lambda: pytest.fail("made again"))
+    assert kept.sizes["s_true"] == 4
+
+
+def test_what_a_killed_process_half_wrote_is_cleared_away(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    old, new = (kept_maps.folder() / name for name in ("tmp-old", "tmp-new"))
+    for each in (old, new):
+        each.mkdir(parents=True)
+        each.joinpath("X.npz").write_bytes(b"PK")
+    os.utime(old, (0, 0))
+    forget()
+    api.read_maps(store, "counts")
+    assert not old.exists()
+    assert new.exists()  # somebody may be writing there
 
 
 def test_a_user_without_a_home_has_no_cache(store, monkeypatch):

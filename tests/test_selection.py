@@ -75,7 +75,7 @@ def test_numbers_sequences_and_texts_mean_the_same(given):
     assert wanted_of(given, "s_true") == Wanted((2.5,))
 
 
-@pytest.mark.parametrize("given", [object(), [[1.0]], ["x"], {"a": 1}, slice(0, 5, 2), [math.nan]])
+@pytest.mark.parametrize("given", [object(), [[1.0], [1.0, 2.0]], ["x"], {"a": 1}, slice(0, 5, 2), [math.nan], 10**400])
 def test_what_is_no_number_is_refused(given):
     with pytest.raises(StudyError, match="s_true = "):
         wanted_of(given, "s_true")
@@ -115,6 +115,18 @@ def test_what_is_not_there_is_refused_with_what_is(asked, told):
     with pytest.raises(StudyError) as refused:
         select(maps_of(), **asked)
     assert str(refused.value) == told
+
+
+def test_of_a_part_the_same_is_selected_again_and_nothing_else():
+    maps = maps_of()
+    part = select(maps, limit_method="zech", b=3)
+    xr.testing.assert_identical(select(part, limit_method="zech", b=[3], cl=0.9), select(part, cl=0.9))
+    with pytest.raises(UnknownName, match="known are zech"):
+        select(part, limit_method="cls")
+    with pytest.raises(StudyError, match=r"b = 0.3: not on the grid; there are 3$"):
+        select(part, b=0.3)
+    with pytest.raises(StudyError, match=r"b: only 3.0 is left here"):
+        select(part, b="5:")
 
 
 def test_a_long_axis_is_told_by_the_values_beside():

@@ -18,7 +18,7 @@ from covsvc.api.stored import axes_told, part_of
 from covsvc.errors import StudyError
 from covsvc.maps import CELLS, summarize
 from covsvc.notebook import html_table
-from covsvc.selection import COLUMNS, cell_verdict, select
+from covsvc.selection import COLUMNS, cell_verdict, select, with_axes
 from covsvc.verdict import judge
 from covsvc.worst_cells import WorstCell, worst_cells
 
@@ -66,7 +66,7 @@ class CoverageAccessor:
                 "open_cube, summarize and read_maps give them"
             )
         single = [name for name in CELLS if name not in self._held.dims]
-        cube = self._held.expand_dims(single)
+        cube = with_axes(self._held)
         return summarize(part_of(cube, axes_told(cube))).squeeze(single)
 
     def select(
@@ -166,6 +166,8 @@ class CoverageAccessor:
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the study, its verdict, the worst cells and the map of the worst column."""
+        if empty := [name for name in CELLS if self._held.sizes.get(name) == 0]:
+            return f"<p>Nothing of a coverage study: no {escape(' and no '.join(empty))} is left here.</p>"
         maps, verdict, worst = self._whole, judge(self._whole), self._worst
         commit = json.loads(maps.attrs.get("commit", "{}"))
         lines = [f"<h4>Coverage study {escape(self._study['name'])}</h4>", "<ul>"]
@@ -198,7 +200,7 @@ class CoverageAccessor:
     @property
     def _whole(self) -> xr.Dataset:
         """The maps with all of their dimensions."""
-        return self.maps.expand_dims([name for name in CELLS if name not in self.maps.dims])
+        return with_axes(self.maps)
 
     @property
     def _study(self) -> dict[str, Any]:

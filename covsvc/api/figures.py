@@ -15,7 +15,7 @@ from covsvc.engine.guard import giving_up
 from covsvc.engine.observation import draw_curves
 from covsvc.engine.work import sum_exactly, tables_of
 from covsvc.errors import CovsvcError, StudyError, UnknownName
-from covsvc.selection import AXES, Wanted, select, wanted_of
+from covsvc.selection import AXES, Wanted, select, wanted_of, with_axes
 from covsvc.study import Row, study_of
 from covsvc.tally import EXACT, ROUNDING
 
@@ -119,13 +119,15 @@ def _painter(
 
     if kind not in KINDS:
         raise UnknownName.of("kind of figure", kind, KINDS)
-    whole = maps.expand_dims([name for name in AXES if name not in maps.dims])
+    whole = with_axes(maps)
     label = None if kind in _OF_ALL_METHODS else [_one_of(whole, "limit_method", limit_method)]
     part = select(whole, limit_method=label, cl=wanted_of(_one_of(whole, "cl", cl), "cl"), b=wanted_of(b, "b"))
     if part.sizes["cl"] != 1:
         raise StudyError(f"cl = {cl}: a figure is of one confidence level; {_known(whole, 'cl')}")
-    if not part.sizes["b"]:
+    if b is not None and not part.sizes["b"]:
         raise StudyError(f"b = {wanted_of(b, 'b')}: no background of the grid is there; {_known(whole, 'b')}")
+    if empty := [name for name in AXES if not part.sizes[name]]:
+        raise StudyError(f"there is nothing to draw: no {' and no '.join(empty)} is left here")
     shown = list(columns(part))
     if kind == "coverage":
         return lambda: draw_coverage(shown[0])

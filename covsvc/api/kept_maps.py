@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -19,6 +22,9 @@ import xarray as xr
 
 MOST_ON_DISK, MOST_FILES, MOST_IN_MEMORY = 1_000_000_000, 200, 250_000_000
 """Bytes and files of maps that are kept, and bytes that are held in memory; those that were read last stay."""
+
+ABANDONED = 3600.0
+"""Seconds after which what is half written is cleared away."""
 
 _held: OrderedDict[tuple[str, str], xr.Dataset] = OrderedDict()
 _being_made: dict[tuple[str, str], Lock] = {}
@@ -97,9 +103,10 @@ def _read(path: Path | None) -> xr.Dataset | None:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             told = json.loads(file["told"].tobytes())
             arrays = {name: _restored(file[name], each) for name, each in told["variables"].items()}
-        path.touch()
     except Exception:  # whatever is wrong with a copy, the maps can be made again
         return None
+    with suppress(OSError):  # it can be read only
+        path.touch()
     names = told["coordinates"]
     return xr.Dataset(
         {name: each for name, each in arrays.items() if name not in names},
@@ -140,6 +147,9 @@ def _write(maps: xr.Dataset, path: Path | None) -> None:
 
 
 def _prune(within: Path) -> None:
+    for scratch in within.glob("tmp*"):
+        if scratch.stat().st_mtime < time.time() - ABANDONED:  # whoever wrote there was killed
+            shutil.rmtree(scratch, ignore_errors=True)
     left = MOST_ON_DISK
     newest = sorted(within.glob("*.npz"), key=lambda each: each.stat().st_mtime, reverse=True)
     for number, path in enumerate(newest, 1):

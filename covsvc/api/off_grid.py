@@ -17,7 +17,17 @@ from covsvc.api.stored import stored_study
 from covsvc.contracts import IntArray
 from covsvc.engine.work import box_of, make_tables, sum_exactly
 from covsvc.errors import CovsvcError, StudyError
-from covsvc.selection import AXES, Table, computed_table, neighbours_of, nodes_of, positions, table_of, wanted_of
+from covsvc.selection import (
+    AXES,
+    Table,
+    computed_table,
+    neighbours_of,
+    nodes_of,
+    nothing_in,
+    positions,
+    table_of,
+    wanted_of,
+)
 from covsvc.store.repository import compare
 from covsvc.study import HIGHEST, Row, Study, rounded
 from covsvc.tally import EXACT
@@ -71,9 +81,7 @@ class Axis:
         if asked.values is None:
             nodes = positions(known, asked, name)
             if not nodes:
-                near = sorted({*neighbours_of(known, asked.low), *neighbours_of(known, asked.high)})
-                told = " and ".join(f"{known[at]:.12g}" for at in near)
-                notes.append(f"{name} = {asked}: nothing on the grid lies there; the nearest are {told}")
+                notes.append(nothing_in(asked, known, name))
             return cls(name, known, nodes, [])
         for value in asked.values:
             if not 0 <= value <= HIGHEST:

@@ -18,7 +18,7 @@ from covsvc.api.kept_maps import kept_maps
 from covsvc.api.off_grid import Axis, Part, off_grid
 from covsvc.api.plain import plain
 from covsvc.api.stored import axes_told, part_of
-from covsvc.errors import StudyError, UnknownName
+from covsvc.errors import StoreError, StudyError, UnknownName
 from covsvc.maps import summarize
 from covsvc.selection import (
     AXES,
@@ -28,6 +28,7 @@ from covsvc.selection import (
     as_rows,
     every,
     labels_of,
+    nothing_in,
     positions,
     table_of,
     wanted_of,
@@ -200,6 +201,8 @@ def query(
     rows = sorted(labels_of(maps["limit_method"].values.tolist(), limit_method))
     asked = wanted_of(cl, "cl")
     levels = list(range(maps.sizes["cl"])) if asked is None else sorted(positions(maps["cl"].to_numpy(), asked, "cl"))
+    if asked is not None and asked.values is None and not levels:
+        notes.append(nothing_in(asked, maps["cl"].to_numpy(), "cl"))
     along_b, along_s = Axis.of(maps, "b", b, notes), Axis.of(maps, "s_true", s_true, notes)
     allowed = COLUMNS if against is None else {**COLUMNS, **CHANGES}
     shown = _names(columns, allowed) or tuple(allowed)
@@ -252,11 +255,19 @@ def write_answer(answer: Answer, out: str | Path, form: str) -> Path:
     StoreError
         If it cannot be written, or a library is missing.
     """
-    if form == "json":
-        Path(out).write_text(json.dumps(plain(answer.as_dict()), indent=2, allow_nan=False) + "\n")
-    else:
-        write_frame(answer.to_dataframe(), out, form, overwrite=True)
-    return Path(out)
+    path = Path(out)
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path}: is there and no file, so that it is not replaced; choose another name")
+    if form != "json":
+        write_frame(answer.to_dataframe(), path, form, overwrite=True)
+        return path
+    from covsvc.report.files import write
+
+    try:
+        write(path.resolve(), (json.dumps(plain(answer.as_dict()), indent=2, allow_nan=False) + "\n").encode())
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror}; choose another place") from None
+    return path
 
 
 def worst(

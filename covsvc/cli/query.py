@@ -31,6 +31,7 @@ _SHOWN = {
     "exact_median_upper": "exact\nmedian limit",
     "sigma_med": "median limit\nof toys",
     "n_toys": "toys",
+    "p_failed": "limits\nfailed",
     "source": "source",
     "neighbour_of": "beside",
     "exact_coverage_change": "change of\nexact coverage",
@@ -52,7 +53,7 @@ _WORDS = ("limit_method", "verdict", "source", "neighbour_of")
 @click.option("--cl", metavar="VALUES", help="Only these: 0.9, or 0.9,0.95.")
 @click.option("--b", metavar="VALUES", help="Background, events: 3, or 0,1,3, or a range 0:5, :5, 0:.")
 @click.option("--s-true", metavar="VALUES", help="True signal, events: 2.5, or 1,2,3, or a range 0:5, :5, 0:.")
-@click.option("--verdict", multiple=True, metavar="WORD", help="Only cells that are under, ok, over or unknown.")
+@click.option("--verdict", multiple=True, metavar="WORD", help="Only cells under, ok, over or unknown; repeatable.")
 @click.option("--against", metavar="COMMIT", help="Add what another commit has there, and the change since.")
 @click.option("--sort", default="", metavar="COLUMNS", help="Sort: coverage,-b by coverage, then by falling b.")
 @click.option("--columns", metavar="COLUMNS", help="Only these, as they are called in JSON and CSV.")
@@ -128,7 +129,7 @@ def query(
 def _one_of(study: str | None, named: str | None) -> str:
     if (study is None) == (named is None):
         raise click.UsageError("name one study, as an argument or with --study")
-    return str(study or named)
+    return str(study if named is None else named)
 
 
 def _form(form: str | None, out: str | None, as_json: bool) -> str:
@@ -163,6 +164,8 @@ def _is_told(name: str, value: Any) -> bool:
     """Tell whether a value makes its column worth showing."""
     if name == "source":
         return bool(value == "computed")
+    if name == "p_failed":
+        return bool(value > 0)
     return bool(value) if isinstance(value, str) else not math.isnan(value)
 
 

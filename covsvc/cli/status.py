@@ -51,8 +51,8 @@ def status(studies: tuple[str, ...], store: str, at: str, watch: bool, as_json: 
 def _print(studies: Sequence[str], store: str, at: str, as_json: bool) -> None:
     from covsvc import api
 
-    found = []
-    for name in studies or api.stored_studies(store):
+    found, names = [], studies or api.stored_studies(store)
+    for name in names:
         try:
             found.append(api.status(store, name, at))
         except StoreError as error:
@@ -62,7 +62,7 @@ def _print(studies: Sequence[str], store: str, at: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    if not found:
+    if not names:
         _say_empty(store)
     for each in found:
         click.echo(f"{each['study']}: {_how_far(each)}")
@@ -93,7 +93,7 @@ def _print(studies: Sequence[str], store: str, at: str, as_json: bool) -> None:
 def _watch(studies: Sequence[str], store: str, as_json: bool) -> None:
     told: set[str] = set()
     states, failed = _look(studies, store, told), 0
-    if not states:
+    if not states and not told:
         _say_empty(store)
     with _showing(as_json) as show:
         show(states)
