@@ -320,6 +320,8 @@ def _put_in_place(path: Path, overwrite: bool, *, as_folder: bool = False) -> It
     if path.exists():
         if not overwrite:
             raise StoreError(f"{path}: exists already; choose another name, or replace it with --overwrite")
+        if not (path.is_dir() or path.is_file()):
+            raise StoreError(f"{path}: is neither a file nor a folder, so that it is not replaced; choose another name")
         if path.is_dir() and not (as_folder and is_export(path)):
             raise StoreError(f"{path}: is a folder, but no Zarr export that --overwrite could replace")
         if as_folder and not path.is_dir():
