@@ -13,6 +13,7 @@ import xarray as xr
 
 from covsvc.interval_tables import IntervalTable
 from covsvc.report import tables
+from covsvc.report.apart import do_parts
 from covsvc.report.citing import citations
 from covsvc.report.column import Column, columns
 from covsvc.report.common_cells import compare_common
@@ -112,11 +113,15 @@ def write_page(
     stems = unique_stems(dict.fromkeys(column.label for column in every))
     methods = _attribute(maps, "methods")
     span = sigma_range(every)
+    parts = [
+        (list(group), stems[label], folder, span, _curves_of(label, curves))
+        for label, group in itertools.groupby(every, key=lambda column: column.label)
+    ]
     sections = []
-    for label, group in itertools.groupby(every, key=lambda column: column.label):
-        sections.append(_section(list(group), stems[label], folder, span, curves) | methods.get(label, {}))
+    for section in do_parts(_section, parts):
+        sections.append(section | methods.get(section["label"], {}))
         if progress is not None:
-            progress(f"drew {label} ({len(sections)}/{len(stems)})")
+            progress(f"drew {section['label']} ({len(sections)}/{len(stems)})")
     study, provenance = _attribute(maps, "study"), _attribute(maps, "provenance")
     write_tables(maps, verdict, worst, folder, every)
     write(folder / SUMMARY, summary_of(maps, verdict, worst).encode())
@@ -163,6 +168,13 @@ def write_page(
             write(folder / links[section["label"]], alone.encode())
     write(index, page)
     return index
+
+
+def _curves_of(label: str, curves: xr.Dataset | None) -> xr.Dataset | None:
+    """Return the curves of one method, where there are any."""
+    if curves is None or label not in curves["limit_method"].to_numpy():
+        return None
+    return curves.sel(limit_method=[label])
 
 
 def _section(
