@@ -27,6 +27,22 @@ from covsvc.study import study_of
 
 PAGE = (Path(__file__).parents[1] / "docs" / "service.md").read_text()
 
+CURL = """
+import argparse, sys, urllib.error, urllib.request
+parser = argparse.ArgumentParser()
+parser.add_argument("url")
+parser.add_argument("-s", action="store_true")
+parser.add_argument("-H", action="append", default=[])
+parser.add_argument("--data", type=str.encode)
+asked = parser.parse_args()
+headers = dict(each.split(": ", 1) for each in asked.H)
+try:
+    answer = urllib.request.urlopen(urllib.request.Request(asked.url, asked.data, headers))
+except urllib.error.HTTPError as error:
+    answer = error
+sys.stdout.buffer.write(answer.read())
+"""
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory, cached):
@@ -112,7 +128,9 @@ def test_the_page_shows_what_a_service_answers_until_ctrl_c(tmp_path, cached, mo
     with serving("--store", tmp_path / "store", "--host", "localhost", "--log-level", "error") as (process, told):
         assert (told["studies"], told["tokens"]) == (["small"], None)
         here = PAGE.replace("http://127.0.0.1:8999", told["url"])
-        path = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+        path = {
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"], str(stand_in(tmp_path))])
+        }
         followed = [each for block in blocks("console", here) for each in commands(block)]
         assert len(followed) == 6
         for command, says in followed:
@@ -128,6 +146,15 @@ def test_the_page_shows_what_a_service_answers_until_ctrl_c(tmp_path, cached, mo
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
         assert process.stderr.read() == ""
+
+
+def stand_in(folder):
+    """Return a folder with a `curl` for machines without one, which can do what the page asks of it."""
+    program = folder / "stand-in" / "curl"
+    program.parent.mkdir()
+    program.write_text(f"#!{sys.executable}\n{CURL}")
+    program.chmod(0o755)
+    return program.parent
 
 
 def known(told):

@@ -130,9 +130,10 @@ def _gather(
                 else:
                     yield waiting.pop(future.key), future, result
     finally:
-        if client.status == "running" and watch.answers:  # interrupted, this may be left when the client is gone
+        # nothing where all is done: Ctrl-C is lost while a generator is left that nobody asks any more
+        futures = list(done.futures)
+        if futures and client.status == "running" and watch.answers:  # interrupted, the client may be gone by now
             with suppress(TimeoutError):
-                futures = list(done.futures)
                 client.sync(lambda: client.cancel(futures, asynchronous=True, force=True), callback_timeout=_GOODBYE)
 
 
