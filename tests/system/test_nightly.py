@@ -126,18 +126,19 @@ def test_all_methods_and_experiments_take_ten_minutes_on_two_cores_and_little_wh
     tmp_path, record_property
 ):
     spent = []
-    for line in (line_of_cron(), line_of_slurm(), line_of_systemd()):
+    assert line_of_slurm() == line_of_systemd()
+    for line in (line_of_cron(), line_of_systemd()):
         spent.append(cpu_of(line, tmp_path, 1200))
         time.sleep(1)  # the outputs have the names of seconds
     record_property("CPU s", [round(each) for each in spent])
-    first, *later = spent
+    first, later = spent
     assert first < 2 * 600
-    assert max(later) < first / 3
+    assert later < first / 3
     told = verdicts(tmp_path)
-    assert [each["outcome"] for each in told] == ["passed"] * 3
+    assert [each["outcome"] for each in told] == ["passed"] * 2
     assert {study["study"] for study in told[0]["studies"]} == {study.name for study in load_studies(NIGHTLY_STUDIES)}
     candidates = [[study["candidate"] for study in each["studies"]] for each in told]
-    assert candidates == candidates[:1] * 3
+    assert candidates == candidates[:1] * 2
 
 
 def test_of_two_at_once_one_works_and_the_other_does_nothing(tmp_path):
