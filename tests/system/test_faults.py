@@ -14,7 +14,7 @@ from processes import BLOCKS, SILENCE, bench, end, kill_members, told, workers_o
 
 from covsvc.store.repository import driver_of, open_cube
 
-pytestmark = [pytest.mark.alone, pytest.mark.system]
+pytestmark = pytest.mark.system
 
 GOES_ON = "the same command goes on from there"
 

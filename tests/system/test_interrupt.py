@@ -13,7 +13,7 @@ import pytest
 
 from covsvc import api
 
-pytestmark = [pytest.mark.alone, pytest.mark.system]
+pytestmark = pytest.mark.system
 
 STUDY = """\
 name: interrupted
