@@ -89,8 +89,8 @@ def test_a_command_copied_from_the_page_shows_what_the_cube_counted(tmp_path):
 
 
 def test_columns_beyond_the_first_are_folded(tmp_path):
-    methods = [{"name": "classical", "label": f"c{index}"} for index in range(10)]
-    cube = api.run(study_of(STUDY | {"methods": methods, "n_toys": 500}), tmp_path / "cubes")
+    columns = {"methods": ["classical", "bayes_flat"], "cl": [0.5, 0.68, 0.9, 0.95, 0.99]}
+    cube = api.run(study_of(STUDY | columns | {"n_toys": 500}), tmp_path / "cubes")
     page = api.write_report(cube, tmp_path / "report").read_text()
     assert "<summary>The worst cells of the other 2 columns</summary>" in page
     assert len(commands_of(page)) == 10

@@ -149,6 +149,7 @@ def test_only_exports_are_replaced_and_only_when_asked(cube, tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(StoreError, match="is neither a file nor a folder, so that it is not replaced"):
         api.export_cube(cube, tmp_path / "pipe.csv", overwrite=True)
+    (tmp_path / "pipe.csv").unlink()
     with pytest.raises(StoreError, match="no folder"):
         api.export_cube(cube, tmp_path / "nowhere" / "x.zarr")
     assert (thesis / "thesis.tex").read_text() == "x"
