@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from covsvc.api.figures import Values, draw
-from covsvc.api.stored import axes_told, part_of
+from covsvc.api.stored import axes_told, part_of, toys_in, written_at
 from covsvc.errors import StudyError
 from covsvc.maps import CELLS, summarize
 from covsvc.notebook import html_table
@@ -169,11 +169,10 @@ class CoverageAccessor:
         if empty := [name for name in CELLS if self._held.sizes.get(name) == 0]:
             return f"<p>Nothing of a coverage study: no {escape(' and no '.join(empty))} is left here.</p>"
         maps, verdict, worst = self._whole, judge(self._whole), self._worst
-        commit = json.loads(maps.attrs.get("commit", "{}"))
         lines = [f"<h4>Coverage study {escape(self._study['name'])}</h4>", "<ul>"]
         lines += [f"<li>{escape(each)}</li>" for each in _sentences(maps, self._study)]
         if "snapshot" in maps.attrs:
-            lines.append(f"<li>snapshot {escape(maps.attrs['snapshot'])} {escape(commit.get('written_at', ''))}</li>")
+            lines.append(f"<li>snapshot {escape(maps.attrs['snapshot'])} {escape(written_at(maps))}</li>")
         lines += ["</ul>", f"<p><strong>{escape(verdict.outcome)}</strong>: {escape(verdict.sentence)}</p>"]
         if worst:
             heads = "limit method", "cl", "s_true", "b", "coverage", "exact coverage", "toys"
@@ -236,11 +235,10 @@ def _sentences(maps: xr.Dataset, study: dict[str, Any]) -> list[str]:
         values = maps[axis].values.tolist()
         ends = f"{min(values):g} to {max(values):g}" if len(values) > 1 else f"{values[0]:g}" if values else "none"
         ranges.append(f"{axis} {ends} ({len(values)})")
-    drawn = int(maps["n_toys"].max(["limit_method", "cl"]).sum())
     return [
         f"experiment {name}",
         f"{len(labels)} limit methods: {', '.join(labels)}",
         f"cl {', '.join(f'{cl:g}' for cl in levels)}",
         f"grid: {', '.join(ranges)} events",
-        f"{drawn:,} toys, the same for all methods",
+        f"{toys_in(maps):,} toys, the same for all methods",
     ]

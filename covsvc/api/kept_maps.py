@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -19,6 +18,8 @@ from typing import Any
 import numpy as np
 import scipy
 import xarray as xr
+
+from covsvc.files import user_cache
 
 MOST_ON_DISK, MOST_FILES, MOST_IN_MEMORY = 1_000_000_000, 200, 250_000_000
 """Bytes and files of maps that are kept, and bytes that are held in memory; those that were read last stay."""
@@ -75,7 +76,7 @@ def kept_maps(where: str, snapshot: str, make: Callable[[], xr.Dataset]) -> xr.D
 
 def folder() -> Path:
     """Return where the user's cache has maps."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "covsvc" / "maps"
+    return user_cache() / "maps"
 
 
 def _file(snapshot: str, where: str) -> Path | None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from covsvc.api.running import missing_in
-from covsvc.api.stored import part_of, stored_study
+from covsvc.api.stored import part_of, stored_study, toys_in, written_at
 from covsvc.errors import StoreError
 from covsvc.store.history import Commit, commits, newest
 from covsvc.store.place import place_of
@@ -121,17 +119,12 @@ def _done_at(store: str, name: str, snapshot: str) -> _Done:
         blocks,
         int((status == DONE).sum()),
         int((status == FAILED).sum()),
-        _toys_in(here),
+        toys_in(here),
         toys_left,
         study.budget is not None,
         _toys_per_second(commits(open_existing(place_of(store), name)), snapshot),
-        json.loads(cube.attrs["commit"])["written_at"],
+        written_at(cube),
     )
-
-
-def _toys_in(cube: xr.Dataset) -> int:
-    """Return how many toys were drawn, of which all methods see the same."""
-    return int(cube["n_toys"].max(["limit_method", "cl"]).sum())
 
 
 def _toys_per_second(known: list[Commit], snapshot: str) -> float | None:

@@ -17,8 +17,9 @@ from covsvc.api.building import STORE
 from covsvc.api.kept_maps import kept_maps
 from covsvc.api.off_grid import Axis, Part, off_grid
 from covsvc.api.plain import plain
-from covsvc.api.stored import axes_told, part_of
+from covsvc.api.stored import axes_told, part_of, written_at
 from covsvc.errors import StoreError, StudyError, UnknownName
+from covsvc.files import write
 from covsvc.maps import summarize
 from covsvc.selection import (
     AXES,
@@ -34,9 +35,8 @@ from covsvc.selection import (
     wanted_of,
 )
 from covsvc.store.export import write_frame
-from covsvc.store.history import resolve
 from covsvc.store.place import place_of
-from covsvc.store.repository import open_cube, open_existing
+from covsvc.store.repository import open_cube, snapshot_of
 from covsvc.worst_cells import worst_cells
 
 COMPARED = ("coverage", "exact_coverage", "sigma_med", "exact_median_upper")
@@ -127,8 +127,7 @@ def read_maps(store: str | Path, name: str, at: str = "main") -> xr.Dataset:
         If there is no such store, study or snapshot.
     """
     place = place_of(store)
-    where = place.study(name)
-    snapshot = resolve(open_existing(place, name), at, where)
+    where, snapshot = place.study(name), snapshot_of(store, name, at)
 
     def make() -> xr.Dataset:
         cube = open_cube(store, name, snapshot)
@@ -221,7 +220,7 @@ def query(
     if against is not None:
         before = read_maps(store, study, against)
         table |= _changes(table, before)
-        notes.append(f"compared with {before.attrs['snapshot']}, written at {_written_at(before)}")
+        notes.append(f"compared with {before.attrs['snapshot']}, written at {written_at(before)}")
     if verdicts:
         table = _take(table, np.flatnonzero(np.isin(table["verdict"].astype(str), verdicts)))
         if not len(table["verdict"]):
@@ -232,7 +231,7 @@ def query(
         notes.append(f"the first {most:,} of {len(table['cl']):,} rows")
         table = _take(table, np.arange(most))
     told = as_rows({name: table[name] for name in shown})
-    return Answer(study, at, maps.attrs["snapshot"], _written_at(maps), shown, told, notes)
+    return Answer(study, at, maps.attrs["snapshot"], written_at(maps), shown, told, notes)
 
 
 def write_answer(answer: Answer, out: str | Path, form: str) -> Path:
@@ -261,8 +260,6 @@ def write_answer(answer: Answer, out: str | Path, form: str) -> Path:
     if form != "json":
         write_frame(answer.to_dataframe(), path, form, overwrite=True)
         return path
-    from covsvc.report.files import write
-
     try:
         write(path.resolve(), (json.dumps(plain(answer.as_dict()), indent=2, allow_nan=False) + "\n").encode())
     except OSError as error:
@@ -319,7 +316,7 @@ def worst(
         "study": study,
         "at": at,
         "snapshot": maps.attrs["snapshot"],
-        "written_at": _written_at(maps),
+        "written_at": written_at(maps),
         "cells": cells[:most],
     }
 
@@ -392,7 +389,3 @@ def _verdicts(given: str | Sequence[str] | None) -> list[str]:
 
 def _described(name: str) -> tuple[str, str]:
     return COLUMNS[name] if name in COLUMNS else CHANGES[name]
-
-
-def _written_at(maps: xr.Dataset) -> str:
-    return str(json.loads(maps.attrs["commit"])["written_at"])

@@ -75,6 +75,16 @@ def axes_told(cube: xr.Dataset) -> dict[str, list[Any]]:
     return {"limit_method": [each["label"] for each in study["methods"]], **{name: study[name] for name in CELLS[1:]}}
 
 
+def toys_in(cube: xr.Dataset) -> int:
+    """Return how many toys were drawn, of which all methods see the same."""
+    return int(cube["n_toys"].max(["limit_method", "cl"]).sum())
+
+
+def written_at(cube: xr.Dataset) -> str:
+    """Return when the commit was written that a cube or its maps are of; empty if they do not tell."""
+    return str(json.loads(cube.attrs.get("commit", "{}")).get("written_at", ""))
+
+
 def speeds_told(cube: xr.Dataset, name: str) -> dict[tuple[str, float], float]:
     """Return the toys a second of the columns of a study, as the validation of a cube tells them."""
     studies = json.loads(cube.attrs.get(VALIDATION, "{}")).get("studies", [])
@@ -93,7 +103,6 @@ def status(store: str | Path, name: str, at: str = "main") -> dict[str, Any]:
     here = part_of(cube, study.axes)
     blocks = here["block_status"].values[..., : study.n_blocks]
     left = map(missing_in(cube, study), study.b)
-    toys = int(here["n_toys"].max(["limit_method", "cl"]).sum())
     failures: dict[tuple[str, float, str], set[tuple[float, float]]] = {}
     for each in json.loads(cube.attrs["failures"]):
         cells = failures.setdefault((each["limit_method"], each["cl"], each["reason"]), set())
@@ -106,9 +115,9 @@ def status(store: str | Path, name: str, at: str = "main") -> dict[str, Any]:
         "blocks": len(study.columns) * study.cells * study.n_blocks,
         "blocks_done": int((blocks == DONE).sum()),
         "blocks_failed": int((blocks == FAILED).sum()),
-        "toys": toys,
+        "toys": toys_in(here),
         "snapshot": cube.attrs["snapshot"],
-        "written_at": commit["written_at"],
+        "written_at": written_at(cube),
         "spent": commit.get("all", {}),
         "driver": driver_of(store, name),
         "toy_failures": _failing_columns(here, json.loads(cube.attrs.get("toy_failures", "[]"))),
@@ -150,7 +159,13 @@ def _failing_columns(cube: xr.Dataset, reasons: list[dict[str, Any]]) -> list[di
             if failed:
                 toys = int(column["n_toys"].sum())
                 found.append(
-                    {"limit_method": label, "cl": cl, "toys": toys, "failed": failed, "reason": (told or [""])[0]}
+                    {
+                        "limit_method": label,
+                        "cl": cl,
+                        "toys": toys,
+                        "failed": failed,
+                        "reason": (told or [""])[0],
+                    }
                 )
     return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from covsvc.errors import StoreError
+from covsvc.files import user_cache
 
 _ROOT = Path(__file__).parents[2]
 _PACKAGE = "covsvc"
@@ -31,8 +31,7 @@ def code_of_revision(revision: str) -> Path:
     """
     if not re.fullmatch("[0-9a-f]{7,64}", revision):
         raise StoreError("the git revision of the baseline's code is not known")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "covsvc" / "code" / revision
+    folder = user_cache() / "code" / revision
     if not (folder / _PACKAGE).is_dir():
         archive = _archive(revision)
         try:

@@ -12,8 +12,8 @@ from typing import Any
 
 import xarray as xr
 
+from covsvc.files import write
 from covsvc.report.column import Column, columns
-from covsvc.report.files import write
 from covsvc.selection import COLUMNS, rows_of
 from covsvc.tally import RATES
 from covsvc.worst_cells import WorstCell

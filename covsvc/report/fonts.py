@@ -16,7 +16,7 @@ from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 from matplotlib import font_manager
 
-from covsvc.report.files import write
+from covsvc.files import write
 
 FAMILY = "Figure Sans"
 """Name of the font: one that no machine has, so that all draw the same letters."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import xarray as xr
 
+from covsvc.files import write
 from covsvc.interval_tables import IntervalTable
 from covsvc.report import tables
 from covsvc.report.apart import do_parts
@@ -22,7 +23,6 @@ from covsvc.report.csv_tables import FOLDER as TABLES_FOLDER
 from covsvc.report.csv_tables import TABLES, write_tables
 from covsvc.report.expected import describe_expected, draw_expected
 from covsvc.report.failures import failure_rows
-from covsvc.report.files import write
 from covsvc.report.glance import glance
 from covsvc.report.medians import MEDIANS, describe_medians, draw_medians
 from covsvc.report.mistakes import MISTAKES, describe_mistakes, draw_mistakes
@@ -124,7 +124,7 @@ def write_page(
             progress(f"drew {section['label']} ({len(sections)}/{len(stems)})")
     study, provenance = _attribute(maps, "study"), _attribute(maps, "provenance")
     write_tables(maps, verdict, worst, folder, every)
-    write(folder / SUMMARY, summary_of(maps, verdict, worst).encode())
+    write(folder / SUMMARY, summary_of(maps, verdict, worst, every).encode())
     reasons = [each for kind in ("toy_failures", "failures") for each in json.loads(maps.attrs.get(kind, "[]"))]
     adaptive = "adaptive" in maps.attrs
     told: dict[str, Any] = {

@@ -15,7 +15,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from covsvc.errors import StudyError
-from covsvc.report.files import write
+from covsvc.files import write
 from covsvc.report.fonts import FAMILY, register
 from covsvc.report.svg_size import compact
 

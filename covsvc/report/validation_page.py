@@ -11,6 +11,7 @@ from typing import Any
 
 import xarray as xr
 
+from covsvc.files import write
 from covsvc.report.difference_map import (
     Difference,
     coverage_cells,
@@ -21,7 +22,6 @@ from covsvc.report.difference_map import (
     draw_median_ratio,
     median_cells,
 )
-from covsvc.report.files import write
 from covsvc.report.findings import READING, Group, accept_command, commands_in, every_group, outcome, reason, subject
 from covsvc.report.picture import FIGURES, embed
 from covsvc.report.stems import unique_stems

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from covsvc.files import user_cache
 from covsvc.service.answers import Refusal, code
 from covsvc.service.lanes import Lane
 
@@ -33,7 +34,7 @@ class Reports:
 
     def __init__(self, store: str) -> None:
         self._store = store
-        self._folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "covsvc" / "reports"
+        self._folder = user_cache() / "reports"
         self._lane = Lane(1, 16)
         self._drawing: dict[str, asyncio.Task[Path]] = {}
         self._child: subprocess.Popen[bytes] | None = None

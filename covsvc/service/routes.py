@@ -151,16 +151,7 @@ async def coverage(
     Nothing is interpolated: a point off the grid is summed exactly (source: computed), or answered by the cells beside
     it (neighbour_of); a note says so. NaN is null.
     """
-    asked = {
-        "limit_method": limit_method or None,
-        "cl": cl,
-        "b": b,
-        "s_true": s_true,
-        "verdict": verdict or None,
-        "sort": sort or (),
-        "columns": columns,
-        "most": most,
-    }
+    asked = _asked(limit_method, cl, b, s_true, sort, columns, most) | {"verdict": verdict or None}
     return await _rows(request, held, name, at, against, asked)
 
 
@@ -180,15 +171,7 @@ async def diff(
     at: At = "main",
 ) -> Response:
     """Return the rows of a commit with those of one before (NAME_before) and their changes (NAME_change)."""
-    asked = {
-        "limit_method": limit_method or None,
-        "cl": cl,
-        "b": b,
-        "s_true": s_true,
-        "sort": sort or (),
-        "columns": columns,
-        "most": most,
-    }
+    asked = _asked(limit_method, cl, b, s_true, sort, columns, most)
     return await _rows(request, held, name, at, before, asked)
 
 
@@ -345,6 +328,21 @@ async def limits(request: Request, held: Held, asked: Annotated[Observation, Bod
     ]
     body = await held.in_child(request, jobs.limits, held.store, told)
     return Response(body, 200, {"Cache-Control": "no-store"}, JSON)
+
+
+def _asked(
+    labels: Labels, cl: Levels, b: Backgrounds, s_true: Signals, sort: Sort, columns: Columns, most: Most
+) -> dict[str, Any]:
+    """Return what a query is asked for, as `covsvc.query` takes it."""
+    return {
+        "limit_method": labels or None,
+        "cl": cl,
+        "b": b,
+        "s_true": s_true,
+        "sort": sort or (),
+        "columns": columns,
+        "most": most,
+    }
 
 
 async def _rows(

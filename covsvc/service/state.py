@@ -21,9 +21,9 @@ from covsvc.service.reports import Reports
 from covsvc.service.snapshots import Snapshots
 from covsvc.service.workers import Workers
 from covsvc.service.zarr_view import ZarrView
-from covsvc.store.history import commits, resolve
+from covsvc.store.history import commits
 from covsvc.store.place import place_of
-from covsvc.store.repository import open_cube, open_existing, stored_studies
+from covsvc.store.repository import open_cube, open_existing, snapshot_of, stored_studies
 
 FRESH = 2.0
 """Seconds for which the list of studies is taken as it was."""
@@ -131,8 +131,7 @@ class State:
             each.close()
 
     def _look(self, name: str, at: str) -> str:
-        place = place_of(self.store)
-        return resolve(open_existing(place, name), at, place.study(name))
+        return snapshot_of(self.store, name, at)
 
     def _newest(self, name: str) -> dict[str, str]:
         try:

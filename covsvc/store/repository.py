@@ -80,6 +80,18 @@ def open_cube(store: str | Path, name: str, at: str = "main") -> xr.Dataset:
     return dataset
 
 
+def snapshot_of(store: str | Path, name: str, at: str = "main") -> str:
+    """Return the id of the snapshot that `at` names; see `open_cube`.
+
+    Raises
+    ------
+    StoreError
+        If there is no such store, study or snapshot.
+    """
+    place = place_of(store)
+    return resolve(open_existing(place, name), at, place.study(name))
+
+
 def driver_of(store: str | Path, name: str) -> str:
     """Return who writes to a study now, empty if nobody does."""
     return place_of(store).holder(name)
