@@ -50,27 +50,31 @@ def kept_maps(where: str, snapshot: str, make: Callable[[], xr.Dataset]) -> xr.D
     xarray.Dataset
         Its arrays cannot be written: who asks next gets the same.
     """
-    where = where if "://" in where else str(Path(where).resolve())
-    key = where, snapshot
+    key = _key(where, snapshot)
     with _lock:
         making = _being_made.setdefault(key, Lock())
-    with making:
-        with _lock:
-            found = _held.get(key)
-        if found is None:
-            path = _file(snapshot, where)
-            found = _read(path)
+    try:
+        with making:
+            found = find_maps(where, snapshot)
             if found is None:
                 found = make().load().drop_encoding()
-                _write(found, path)
-            for variable in found.variables.values():
-                variable.to_numpy().flags.writeable = False
+                _write(found, _file(*key))
+                _hold(key, found)
+    finally:
         with _lock:
-            _held[key] = found
-            _held.move_to_end(key)
-            while len(_held) > 1 and sum(each.nbytes for each in _held.values()) > MOST_IN_MEMORY:
-                _held.popitem(last=False)
             _being_made.pop(key, None)
+    return found
+
+
+def find_maps(where: str, snapshot: str) -> xr.Dataset | None:
+    """Return the maps of a snapshot if they are kept; see `kept_maps`."""
+    key = _key(where, snapshot)
+    with _lock:
+        found = _held.get(key)
+    if found is None:
+        found = _read(_file(*key))
+    if found is not None:
+        _hold(key, found)
     return found
 
 
@@ -79,7 +83,21 @@ def folder() -> Path:
     return user_cache() / "maps"
 
 
-def _file(snapshot: str, where: str) -> Path | None:
+def _key(where: str, snapshot: str) -> tuple[str, str]:
+    return where if "://" in where else str(Path(where).resolve()), snapshot
+
+
+def _hold(key: tuple[str, str], maps: xr.Dataset) -> None:
+    for variable in maps.variables.values():
+        variable.to_numpy().flags.writeable = False
+    with _lock:
+        _held[key] = maps
+        _held.move_to_end(key)
+        while len(_held) > 1 and sum(each.nbytes for each in _held.values()) > MOST_IN_MEMORY:
+            _held.popitem(last=False)
+
+
+def _file(where: str, snapshot: str) -> Path | None:
     """Return where the user's cache has, or would have, the maps of a snapshot; None if the user has no home."""
     try:
         return folder() / f"{snapshot}-{hashlib.sha256(f'{where} {_code()}'.encode()).hexdigest()[:16]}.npz"

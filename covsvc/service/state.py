@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 import xarray as xr
 from starlette.requests import Request
 
-from covsvc.api.kept_maps import kept_maps
+from covsvc.api.kept_maps import find_maps
 from covsvc.api.querying import read_maps
 from covsvc.errors import CovsvcError, StoreError, UnknownName
 from covsvc.service import jobs
@@ -144,9 +144,7 @@ class State:
         return {"study": name, **(told[0] if told else {"snapshot": "", "written_at": ""})}
 
     def _prepare(self, name: str, snapshot: str) -> xr.Dataset:
-        try:
-            kept_maps(place_of(self.store).study(name), snapshot, _no_maps)
-        except LookupError:
+        if find_maps(place_of(self.store).study(name), snapshot) is None:
             try:
                 self._maker.run(jobs.prepare, self.store, name, snapshot)
             except ChildProcessError as error:
@@ -168,7 +166,3 @@ class State:
             while len(self._views) > 16:
                 self._views.popitem(last=False)
         return view
-
-
-def _no_maps() -> xr.Dataset:
-    raise LookupError
