@@ -14,7 +14,18 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
-PARTS = ("covsvc", "tests", "deploy", "docs", "benchmarks", "pyproject.toml", "README.md", "CONTRIBUTING.md", "do")
+PARTS = (
+    "covsvc",
+    "dashboards",
+    "tests",
+    "deploy",
+    "docs",
+    "benchmarks",
+    "pyproject.toml",
+    "README.md",
+    "CONTRIBUTING.md",
+    "do",
+)
 """What a copy of the sources holds."""
 
 

@@ -254,6 +254,23 @@ def test_another_commit_is_compared_cell_by_cell(store):
     assert all(math.isnan(row["exact_coverage_change"]) for row in computed)
 
 
+@pytest.mark.parametrize("at", [None, "half"])
+def test_another_method_is_compared_cell_by_cell(store, at):
+    found = api.query("counts", store, limit_method="cls", cl=0.9, b=3, against=at, against_method="classical")
+    rows, others = (
+        api.query("counts", store, limit_method=label, cl=0.9, b=3, at=when).rows
+        for label, when in (("cls", "main"), ("classical", at or "main"))
+    )
+    for row, one, other in zip(found.rows, rows, others, strict=True):
+        assert (row["limit_method"], row["coverage"]) == ("cls", one["coverage"])
+        assert row["coverage_before"] == other["coverage"]
+        assert row["exact_coverage_change"] == one["exact_coverage"] - other["exact_coverage"]
+    assert any(row["exact_coverage_change"] for row in found.rows)
+    assert found.notes[0].startswith(
+        f"compared with classical of {api.read_maps(store, 'counts', at or 'main').snapshot}"
+    )
+
+
 def test_an_answer_is_a_table_of_pandas_and_of_json(store):
     found = api.query("counts", store, limit_method="cls", b=3)
     frame = found.to_dataframe()
@@ -274,6 +291,7 @@ def test_an_answer_is_a_table_of_pandas_and_of_json(store):
         ({"s_true": "1:x"}, "s_true = 1:x: give a number"),
         ({"b": list(np.linspace(0.1, 2, 1000))}, "not on the grid, and 24,000 cells are too many"),
         ({"verdict": "bad"}, "bad: unknown verdict"),
+        ({"against_method": "klass"}, "klass: unknown limit method of the study, did you mean 'classical'?"),
         ({"sort": "covrage"}, "covrage: unknown column, did you mean 'coverage'?"),
         ({"columns": ["coverage_change"]}, "coverage_change: unknown column"),
         ({"most": 0}, "most = 0"),

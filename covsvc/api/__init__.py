@@ -5,7 +5,9 @@ from __future__ import annotations
 from covsvc.api.accepting import accept, baselines
 from covsvc.api.accessor import CoverageAccessor
 from covsvc.api.building import STORE
+from covsvc.api.cells import coverage_curve, limit_distributions, quantile
 from covsvc.api.checking import Finding, doctor
+from covsvc.api.discordance import discordant
 from covsvc.api.events import (
     event_methods,
     limits_on_events,
@@ -50,8 +52,10 @@ __all__ = [
     "baselines",
     "build_tables",
     "cell_verdict",
+    "coverage_curve",
     "delete_tag",
     "describe",
+    "discordant",
     "doctor",
     "draw",
     "draw_curves",
@@ -66,6 +70,7 @@ __all__ = [
     "history",
     "import_cube",
     "judge",
+    "limit_distributions",
     "limits",
     "limits_on",
     "limits_on_events",
@@ -79,6 +84,7 @@ __all__ = [
     "open_cube",
     "plan",
     "progress_of",
+    "quantile",
     "query",
     "read_background",
     "read_events",

@@ -135,7 +135,7 @@ def _painter(
         ends = sigma_range(list(columns(whole)))  # as the report: colours can be compared
         return lambda: draw_sigma(shown[0], *ends)
     if kind == "slice":
-        curves = _exact_curves(shown[0], part)
+        curves = exact_curves(shown[0], part)
         return lambda: draw_slices(shown, curves)
     methods: Mapping[str, Mapping[str, Any]] = json.loads(maps.attrs.get("methods", "{}"))
     draw_all = draw_medians if kind == "medians" else draw_mistakes
@@ -163,7 +163,7 @@ def _known(maps: xr.Dataset, name: str) -> str:
     return f"there are {', '.join(known) or 'none'}"
 
 
-def _exact_curves(column: Column, maps: xr.Dataset) -> xr.Dataset | None:
+def exact_curves(column: Column, maps: xr.Dataset) -> xr.Dataset | None:
     """Return the saw-tooth of what is drawn; None where it is not known, or what is here gives other values."""
     if not column.exact.any():
         return None

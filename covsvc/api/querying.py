@@ -150,6 +150,7 @@ def query(
     columns: str | Sequence[str] | None = None,
     most: int | None = None,
     against: str | None = None,
+    against_method: str | None = None,
 ) -> Answer:
     """Return what is stored of some cells: coverage, median limits and rates, a row a cell and column.
 
@@ -181,6 +182,8 @@ def query(
     against : str, optional
         Another commit: adds coverage, exact_coverage, sigma_med and exact_median_upper as they were there
         (``_before``) and their change (``_change``; of medians the relative one).
+    against_method : str, optional
+        Label of another method: what it has is compared with instead, in the same commit unless another is named.
 
     Raises
     ------
@@ -203,7 +206,8 @@ def query(
     if asked is not None and asked.values is None and not levels:
         notes.append(nothing_in(asked, maps["cl"].to_numpy(), "cl"))
     along_b, along_s = Axis.of(maps, "b", b, notes), Axis.of(maps, "s_true", s_true, notes)
-    allowed = COLUMNS if against is None else {**COLUMNS, **CHANGES}
+    compared = against is not None or against_method is not None
+    allowed = {**COLUMNS, **CHANGES} if compared else COLUMNS
     shown = _names(columns, allowed) or tuple(allowed)
     keys = [(name.removeprefix("-"), name.startswith("-")) for name in _split(sort)]
     _names([name for name, _ in keys], allowed)
@@ -217,10 +221,11 @@ def query(
     parts = [Part(stored, (on_grid[0], on_grid[1], stored["b"], stored["s_true"]))]
     parts += off_grid(maps, list(itertools.product(rows, levels)), along_b, along_s, notes)
     table = _joined(parts)
-    if against is not None:
-        before = read_maps(store, study, against)
-        table |= _changes(table, before)
-        notes.append(f"compared with {before.attrs['snapshot']}, written at {written_at(before)}")
+    if compared:
+        before = maps if against is None else read_maps(store, study, against)
+        table |= _changes(table, before, against_method)
+        of = "" if against_method is None else f"{against_method} of "
+        notes.append(f"compared with {of}{before.attrs['snapshot']}, written at {written_at(before)}")
     if verdicts:
         table = _take(table, np.flatnonzero(np.isin(table["verdict"].astype(str), verdicts)))
         if not len(table["verdict"]):
@@ -333,10 +338,13 @@ def _take(table: Table, rows: NDArray[np.intp]) -> Table:
     return {name: values[rows] for name, values in table.items()}
 
 
-def _changes(table: Table, before: xr.Dataset) -> Table:
-    """Return what the cells of a table were in other maps, and how that has changed."""
+def _changes(table: Table, before: xr.Dataset, limit_method: str | None) -> Table:
+    """Return what the cells of a table were in other maps, perhaps of one method there, and how that has changed."""
     where = []
-    for name in AXES:
+    if limit_method is not None:
+        (row,) = labels_of(before["limit_method"].values.tolist(), limit_method)
+        where.append(np.full(len(table["cl"]), row, np.intp))
+    for name in AXES[len(where) :]:
         places = {value: at for at, value in enumerate(before[name].values.tolist())}
         where.append(np.array([places.get(value, -1) for value in table[name].tolist()], np.intp))
     found = np.all([at >= 0 for at in where], axis=0)

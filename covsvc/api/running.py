@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -20,6 +20,7 @@ from covsvc.budget import Drawn, rule_of
 from covsvc.contracts import Calibration
 from covsvc.engine.calibrating import Calibrations, Need, any_calibrates, calibrate_all, needs_of
 from covsvc.engine.clusters import connect, workers_of
+from covsvc.engine.clusters.page import show_run
 from covsvc.engine.cost import cost_at
 from covsvc.engine.execute import execute
 from covsvc.engine.expected import is_fitted
@@ -102,6 +103,7 @@ def run(
     retry_failed: bool = False,
     part: tuple[int, int] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    tell: Callable[[str], None] | None = None,
     task_toys: float | None = None,
     commit_seconds: float = 10.0,
 ) -> xr.Dataset:
@@ -126,6 +128,8 @@ def run(
         The parts of several stores come together in `merge`.
     progress : callable, optional
         Is told a `Progress` now and then.
+    tell : callable, optional
+        Is told in a sentence where the maps can be seen while they are made, if Dask's dashboard shows them.
     task_toys : float, optional
         Toys of a task, about; results do not depend on it. Unless given, so many that it takes about a second.
     commit_seconds : float
@@ -148,10 +152,19 @@ def run(
     share = _share(study, part)
     task_toys = task_toys or task_toys_of(study)
     tile = tile_size(study, task_toys)
+
+    @contextmanager
+    def connecting() -> Iterator[Any]:
+        with connect(cluster, n_workers, study) as client:
+            page = show_run(client, place_of(store).where, study.name)
+            if page and tell is not None:
+                tell(f"{study.name}: the map while it is made: {page}")
+            yield client
+
     with open_ledger(store, study, replace=replace, s_tile=tile, commit_seconds=commit_seconds) as ledger:
         trust(ledger, study, replace=replace)
         rounds = _rounds(study, ledger, retry_failed, task_toys, share)
-        _fill(study, ledger, rounds, store, lambda: connect(cluster, n_workers, study), progress, task_toys)
+        _fill(study, ledger, rounds, store, connecting, progress, task_toys)
     return open_cube(store, study.name)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from covsvc.cli.accept import accept, baselines
+from covsvc.cli.dashboard import dashboard
 from covsvc.cli.doctor import doctor
 from covsvc.cli.exits import CLUSTER, GATE_FAILED, INCOMPLETE, INTERRUPTED, PASSED, USAGE
 from covsvc.cli.history import gc, history, tag
@@ -144,6 +145,7 @@ def run(
                     retry_failed=retry_failed,
                     part=part,
                     progress=show,
+                    tell=say,
                 )
         except KeyboardInterrupt:
             say(f"{study.name}: interrupted. What is done is stored; the same command goes on from there.")
@@ -276,7 +278,7 @@ def experiments(as_json: bool) -> None:
         click.echo(f"    {each['summary']}")
 
 
-for each in (accept, baselines, doctor, export_study, gc, history, import_study, limit, merge_studies):
+for each in (accept, baselines, dashboard, doctor, export_study, gc, history, import_study, limit, merge_studies):
     cli.add_command(each)
 for each in (query, replay, serve, status, tables, tag, token, trend, validate):
     cli.add_command(each)

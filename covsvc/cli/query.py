@@ -55,6 +55,7 @@ _WORDS = ("limit_method", "verdict", "source", "neighbour_of")
 @click.option("--s-true", metavar="VALUES", help="True signal, events: 2.5, or 1,2,3, or a range 0:5, :5, 0:.")
 @click.option("--verdict", multiple=True, metavar="WORD", help="Only cells under, ok, over or unknown; repeatable.")
 @click.option("--against", metavar="COMMIT", help="Add what another commit has there, and the change since.")
+@click.option("--against-method", metavar="LABEL", help="Add what this method has there instead, and the difference.")
 @click.option("--sort", default="", metavar="COLUMNS", help="Sort: coverage,-b by coverage, then by falling b.")
 @click.option("--columns", metavar="COLUMNS", help="Only these, as they are called in JSON and CSV.")
 @click.option("--most", type=click.IntRange(1), metavar="N", help=f"So many rows; tables have {_MOST_SHOWN} at most.")
@@ -94,6 +95,7 @@ def query(
       covsvc query cleo-tau-mu-gamma --verdict under --sort exact_coverage --most 10
       covsvc query cleo-tau-mu-gamma --b 3 --columns limit_method,s_true,coverage --format csv
       covsvc query cleo-tau-mu-gamma --s-true 2.5 --against v1 --sort=-coverage_change
+      covsvc query cleo-tau-mu-gamma --limit-method cls --against-method classical --cl 0.9
       covsvc query cleo-tau-mu-gamma --worst
     """  # noqa: D301 - click wants the character itself
     from covsvc import api

@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
-import importlib.util
-import ipaddress
-import signal
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
-from covsvc.cli.exits import INTERRUPTED, PASSED
+from covsvc.cli.exits import INTERRUPTED
+from covsvc.cli.listening import (
+    HOST,
+    LOG_LEVEL,
+    PROXIES,
+    addresses,
+    end_on_sigterm,
+    need,
+    port_option,
+    tell,
+    tokens_option,
+)
 from covsvc.cli.options import STORE
 from covsvc.cli.printing import AS_JSON, print_json, say
 from covsvc.errors import TaskError
 
-_TOKENS = {"type": click.Path(dir_okay=False, path_type=Path), "envvar": "COVSVC_TOKENS", "metavar": "FILE"}
-
-TOKENS = click.option("--tokens", required=True, help="File of the tokens.", **_TOKENS)  # type: ignore[arg-type]
-
-
-def _address(given: str) -> str:
-    """Return an address or a network, as it was given."""
-    try:
-        ipaddress.ip_network(given)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}; give an address (10.0.0.7) or a network (10.0.0.0/24)") from None
-    return given
+TOKENS = tokens_option(required=True, help="File of the tokens.")
 
 
 @click.command()
 @STORE
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; another needs --tokens.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8999, show_default=True, help="0 takes a free one.")
-@click.option("--tokens", help="Answer only who sends one of these tokens.", **_TOKENS)  # type: ignore[arg-type]
-@click.option(
-    "--proxy",
-    "proxies",
-    multiple=True,
-    metavar="ADDRESS",
-    callback=lambda _, __, given: tuple(map(_address, given)),
-    help="A reverse proxy whose X-Forwarded-For and X-Forwarded-Proto are believed; may be given again.",
-)
-@click.option(
-    "--log-level",
-    type=click.Choice(["critical", "error", "warning", "info", "debug"]),
-    default="info",
-    show_default=True,
-    help="info logs requests, without queries and headers.",
-)
+@HOST
+@port_option(8999)
+@tokens_option(help="Answer only who sends one of these tokens.")
+@PROXIES
+@LOG_LEVEL
 @click.option(
     "--most-rows", type=click.IntRange(1), default=100_000, show_default=True, help="Rows of one answer, at most."
 )
@@ -90,34 +73,17 @@ def serve(
     let a reverse proxy with TLS stand before it, and name it with --proxy. Tokens that are added or removed count from
     the next request on. SIGTERM stops it when what it is answering is answered (exit code 0), Ctrl-C, too (130).
     """  # noqa: D301 - click wants the character itself
-
-    def stop(*_: object) -> NoReturn:
-        raise SystemExit(PASSED)
-
-    signal.signal(signal.SIGTERM, stop)
-    missing = [name for name in ("fastapi", "prometheus_client", "uvicorn") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise click.UsageError(f'{", ".join(missing)}: not installed, serve needs it: pip install "covsvc[serve]"')
+    end_on_sigterm()
+    need("serve", "serve", ("fastapi", "prometheus_client", "uvicorn"))
     from covsvc import api
     from covsvc.service import make_app
-    from covsvc.service.serving import addresses_of, answer, is_loopback, listen, url_of
-    from covsvc.service.tokens import read_tokens
+    from covsvc.service.serving import answer, listen, url_of
 
-    addresses = addresses_of(host)
-    if not is_loopback(addresses) and not (tokens and read_tokens(tokens)):
-        lacking = f"{tokens} holds no token" if tokens else "there is no --tokens FILE"
-        raise click.UsageError(
-            f"--host {host}: others than this machine could read all cubes, since {lacking}; "
-            "make one with `covsvc token add NAME --tokens FILE`"
-        )
+    found = addresses(host, tokens)
     studies = api.stored_studies(store)
     app = make_app(store, tokens=tokens, most_rows=most_rows, most_bytes=most_bytes, most_seconds=most_seconds)
-    with listen(addresses, port) as listening:
-        url = url_of(listening)
-        if as_json:
-            print_json({"url": url, "store": store, "studies": studies, "tokens": str(tokens) if tokens else None})
-        else:
-            click.echo(f"{url}: {store}, which holds {', '.join(studies) or 'no study yet'}")
+    with listen(found, port) as listening:
+        tell(url_of(listening), store, studies, tokens, as_json)
         try:
             started = answer(app, listening, log_level=log_level, proxies=proxies, most_connections=most_connections)
         except KeyboardInterrupt:

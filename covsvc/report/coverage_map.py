@@ -26,11 +26,17 @@ def draw_coverage(column: Column) -> Figure:
     under = column.under & known
     hatch(axes, column, under)
     outline(axes, column, under)
+    ticks, names = scale_ticks(cl)
+    draw_scale(scale, COLOURS, norm, ticks, names, marked=cl)
+    return figure
+
+
+def scale_ticks(cl: float) -> tuple[list[float], list[str]]:
+    """Return what of the scale is named, and how."""
     ticks = [2 * cl - 1, 1.5 * cl - 0.5, cl, 0.5 + cl / 2, 1]
     names = [f"{tick:.4g}" for tick in ticks]
     names[0], names[2] = f"≤ {names[0]}", f"{names[2]} = cl"
-    draw_scale(scale, COLOURS, norm, ticks, names, marked=cl)
-    return figure
+    return ticks, names
 
 
 def source(column: Column) -> str:

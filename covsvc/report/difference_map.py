@@ -1,4 +1,4 @@
-"""The maps of what a change did to a column: to its coverage, and to its median limit."""
+"""The maps of how two columns differ, or one before and after a change: in coverage, and in the median limit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOST_CHANGE = 10.0
 
 @dataclass(frozen=True)
 class Difference:
-    """One limit method at one cl, on the cells that candidate and baseline share.
+    """One limit method at one cl, or two, on the cells that candidate and baseline share.
 
     Parameters
     ----------
@@ -39,12 +39,15 @@ class Difference:
         The deficit of coverage that matters.
     named : ndarray of bool, shape (b, s_true)
         The cells that hold the places of failures, and of what is undecided.
+    names : tuple of (str, str), optional
+        What the two are called, if they are not a candidate and its baseline.
     """
 
     candidate: Column
     baseline: Column
     margin: float
     named: BoolArray
+    names: tuple[str, str] | None = None
 
     @property
     def marked(self) -> BoolArray:
@@ -75,6 +78,22 @@ class Difference:
         return "exact" if both.all() else "exact where enumerable, else toys" if both.any() else "toys"
 
     @property
+    def coverage_ticks(self) -> tuple[list[float], list[str]]:
+        """What of the scale of the change of coverage is named, from end to end, and how."""
+        end = max(2 * self.margin, _largest(np.abs(self.coverage)))
+        ticks = [-end, -end / 2, 0.0, end / 2, end]
+        return ticks, [signed(tick, 2) for tick in ticks]
+
+    @property
+    def median_ticks(self) -> tuple[list[float], list[str]]:
+        """What of the scale of the ratio of medians is named, from end to end, and how."""
+        with np.errstate(divide="ignore"):
+            end = np.exp(_largest(np.abs(np.log(self.median_ratio))))
+        end = float(min(max(end, 1 + LEAST_CHANGE), MOST_CHANGE))
+        ticks = [1 / end, end**-0.5, 1.0, end**0.5, end]
+        return ticks, [f"{tick:.4g}" for tick in ticks]
+
+    @property
     def _exact_change(self) -> FloatArray:
         return self.candidate.values("exact_coverage") - self.baseline.values("exact_coverage")
 
@@ -101,6 +120,26 @@ def differences(
             yield Difference(column, before, margin, _named(column, findings))
 
 
+def difference_of(one: Column, other: Column, names: tuple[str, str], margin: float) -> Difference | None:
+    """Pair any two columns on the cells that they share; None where there are none.
+
+    Parameters
+    ----------
+    one, other : Column
+    names : tuple of (str, str)
+        What they are called.
+    margin : float
+    """
+    shared = {name: np.intersect1d(getattr(one, name), getattr(other, name)) for name in ("b", "s_true")}
+    if not all(nodes.size for nodes in shared.values()):
+        return None
+    first, second = (
+        Column(each.label, each.cl, shared["s_true"], shared["b"], each.maps.sel(shared)) for each in (one, other)
+    )
+    named = np.zeros((shared["b"].size, shared["s_true"].size), dtype=bool)
+    return Difference(first, second, margin, named, names)
+
+
 def draw_coverage_difference(difference: Difference) -> Figure:
     """Draw how coverage changed: white is no change, red a fall, blue a rise.
 
@@ -109,13 +148,12 @@ def draw_coverage_difference(difference: Difference) -> Figure:
     column, changes = difference.candidate, difference.coverage
     shown = f"change of coverage at cl = {column.cl:.12g} ({difference.source})"
     figure, axes, scale = lay_out(column, shown, describe_marks(difference))
-    end = max(2 * difference.margin, _largest(np.abs(changes)))
-    norm = Normalize(-end, end)
+    ticks, names = difference.coverage_ticks
+    norm = Normalize(ticks[0], ticks[-1])
     paint(axes, column, changes, COVERAGE_COLOURS, norm)
     hatch(axes, column, difference.marked)
     outline(axes, column, difference.marked)
-    ticks = [-end, -end / 2, 0.0, end / 2, end]
-    draw_scale(scale, COVERAGE_COLOURS, norm, ticks, [_signed(tick, 2) for tick in ticks], marked=0.0)
+    draw_scale(scale, COVERAGE_COLOURS, norm, ticks, names, marked=0.0)
     return figure
 
 
@@ -128,14 +166,11 @@ def draw_median_ratio(difference: Difference) -> Figure:
     if holes := int(np.isnan(ratio).sum()):
         note = f"{note} Grey: no value ({holes}).".strip()
     figure, axes, scale = lay_out(column, shown, note or "Every cell has a value.")
-    with np.errstate(divide="ignore"):
-        end = np.exp(_largest(np.abs(np.log(ratio))))
-    end = min(max(end, 1 + LEAST_CHANGE), MOST_CHANGE)
-    norm = LogNorm(1 / end, end)
-    paint(axes, column, np.clip(ratio, 1 / end, end), MEDIAN_COLOURS, norm)
+    ticks, names = difference.median_ticks
+    norm = LogNorm(ticks[0], ticks[-1])
+    paint(axes, column, np.clip(ratio, ticks[0], ticks[-1]), MEDIAN_COLOURS, norm)
     hatch(axes, column, unbounded, crossed=True)
-    ticks = [1 / end, end**-0.5, 1.0, end**0.5, end]
-    draw_scale(scale, MEDIAN_COLOURS, norm, ticks, [f"{tick:.4g}" for tick in ticks], marked=1.0)
+    draw_scale(scale, MEDIAN_COLOURS, norm, ticks, names, marked=1.0)
     return figure
 
 
@@ -149,18 +184,26 @@ def describe_marks(difference: Difference) -> str:
 def describe_coverage_difference(difference: Difference) -> str:
     """Say in a sentence how coverage changed."""
     column, changes = difference.candidate, difference.coverage
-    said = f"Map of the change of coverage of {column.label} at cl = {column.cl:.12g}."
+    names = difference.names
+    of = f"the coverage of {names[0]} less that of {names[1]}" if names else f"the change of coverage of {column.label}"
+    said = f"Map of {of} at cl = {column.cl:.12g}."
     if not np.isfinite(changes).any():
         return f"{said} It has no values."
     low, lowest = _extreme(column, changes, np.nanargmin)
     high, highest = _extreme(column, changes, np.nanargmax)
-    return f"{said} From {_signed(low)} at {lowest} to {_signed(high)} at {highest}. The table below holds the numbers."
+    return f"{said} From {signed(low)} at {lowest} to {signed(high)} at {highest}. The table below holds the numbers."
 
 
 def describe_median_ratio(difference: Difference) -> str:
     """Say in a sentence how the median limit changed."""
     column, ratio = difference.candidate, difference.median_ratio
-    said = f"Map of the median limit, now over before, of {column.label} at cl = {column.cl:.12g}."
+    names = difference.names
+    of = (
+        f"median limit of {names[0]} over that of {names[1]}"
+        if names
+        else f"median limit, now over before, of {column.label}"
+    )
+    said = f"Map of the {of} at cl = {column.cl:.12g}."
     if np.isnan(ratio).all():
         return f"{said} It has no values."
     low, lowest = _extreme(column, ratio, np.nanargmin)
@@ -173,7 +216,7 @@ def coverage_cells(difference: Difference) -> list[tuple[str, list[str]]]:
     now, changes = difference.candidate.coverage, difference.coverage
     cells = [
         [
-            f"{probability(value, difference.candidate.cl)} ({_signed(change)})"
+            f"{probability(value, difference.candidate.cl)} ({signed(change)})"
             for value, change in zip(*row, strict=True)
         ]
         for row in zip(now.tolist(), changes.tolist(), strict=True)
@@ -209,7 +252,7 @@ def _largest(values: FloatArray) -> float:
     return float(finite.max()) if finite.size else 0.0
 
 
-def _signed(change: float, digits: int = 3) -> str:
+def signed(change: float, digits: int = 3) -> str:
     """Write a change with its sign."""
     if np.isnan(change):
         return NOTHING

@@ -114,20 +114,25 @@ def paint(axes: Axes, column: Column, values: FloatArray, colours: Colormap, nor
 
 def outline(axes: Axes, column: Column, marked: BoolArray) -> None:
     """Draw a black line around the `marked` cells."""
-    x = edges(column.s_true)
-    beside = np.pad(marked, ((0, 0), (1, 1)))
-    above = np.pad(marked, ((1, 1), (0, 0)))
-    upright = [((x[i], row), (x[i], row + 1)) for row, i in np.argwhere(beside[:, :-1] != beside[:, 1:]).tolist()]
-    level = [((x[i], row), (x[i + 1], row)) for row, i in np.argwhere(above[:-1] != above[1:]).tolist()]
     _draw(
         axes,
-        _joined(upright) + _joined(level),
+        borders(column, marked),
         color="black",
         linewidth=1.3,
         capstyle="projecting",
         zorder=4,
         clip_on=False,
     )
+
+
+def borders(column: Column, marked: BoolArray) -> Segments:
+    """Return the lines around the `marked` cells."""
+    x = edges(column.s_true)
+    beside = np.pad(marked, ((0, 0), (1, 1)))
+    above = np.pad(marked, ((1, 1), (0, 0)))
+    upright = [((x[i], row), (x[i], row + 1)) for row, i in np.argwhere(beside[:, :-1] != beside[:, 1:]).tolist()]
+    level = [((x[i], row), (x[i + 1], row)) for row, i in np.argwhere(above[:-1] != above[1:]).tolist()]
+    return _joined(upright) + _joined(level)
 
 
 def _joined(lines: Segments) -> Segments:
@@ -145,13 +150,16 @@ def _joined(lines: Segments) -> Segments:
 
 def hatch(axes: Axes, column: Column, marked: BoolArray, crossed: bool = False) -> None:
     """Draw a light diagonal through each of the `marked` cells, or a white cross."""
+    colour, alpha = ("white", 0.85) if crossed else ("black", 0.55)
+    _draw(axes, diagonals(column, marked, crossed), color=colour, linewidth=0.55, alpha=alpha, zorder=3)
+
+
+def diagonals(column: Column, marked: BoolArray, crossed: bool = False) -> Segments:
+    """Return a line through each of the `marked` cells, or two."""
     x = edges(column.s_true)
     cells = np.argwhere(marked).tolist()
     lines: Segments = [((x[i], row), (x[i + 1], row + 1)) for row, i in cells]
-    if crossed:
-        lines += [((x[i], row + 1), (x[i + 1], row)) for row, i in cells]
-    colour, alpha = ("white", 0.85) if crossed else ("black", 0.55)
-    _draw(axes, lines, color=colour, linewidth=0.55, alpha=alpha, zorder=3)
+    return lines + [((x[i], row + 1), (x[i + 1], row)) for row, i in cells] if crossed else lines
 
 
 def draw_scale(

@@ -22,7 +22,8 @@ PATIENCE = 10.0
 OPEN = ("/healthz",)
 """What needs no token."""
 
-_LOCAL = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.IGNORECASE)
+LOCAL = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.IGNORECASE)
+"""What this machine is called in a request."""
 
 _HEADERS = {
     b"x-content-type-options": b"nosniff",
@@ -114,7 +115,7 @@ class Gate:
     def _identify(self, headers: dict[bytes, bytes]) -> Response | None:
         if self._owners is None:
             host = headers.get(b"host", b"").decode("latin-1")
-            if _LOCAL.fullmatch(host):
+            if LOCAL.fullmatch(host):
                 return None
             return refuse(421, "without tokens the service answers at localhost only; start it with --tokens")
         scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")

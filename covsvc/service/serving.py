@@ -141,7 +141,7 @@ def answer(
     """
     config = uvicorn.Config(
         app,
-        log_config=_logging(log_level),
+        log_config=log_config(log_level, ["uvicorn", "covsvc.service"], ["uvicorn.access"]),
         log_level=log_level,
         http=Impatient,
         ws="none",
@@ -157,8 +157,17 @@ def answer(
     return server.started
 
 
-def _logging(level: str) -> dict[str, Any]:
-    """Return how to log: all of it to stderr, which a service manager keeps."""
+def log_config(level: str, loggers: Sequence[str], requests: Sequence[str]) -> dict[str, Any]:
+    """Return how to log: all of it to stderr, which a service manager keeps.
+
+    Parameters
+    ----------
+    level : str
+    loggers : sequence of str
+        Who tells what happens.
+    requests : sequence of str
+        Who tells of requests: client, verb and address are the first of what is told.
+    """
     own = {"handlers": ["stderr"], "level": level.upper(), "propagate": False}
     return {
         "version": 1,
@@ -169,9 +178,5 @@ def _logging(level: str) -> dict[str, Any]:
             "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
             "requests": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["without_secrets"]},
         },
-        "loggers": {
-            "uvicorn": own,
-            "uvicorn.access": own | {"handlers": ["requests"]},
-            "covsvc.service": own,
-        },
+        "loggers": dict.fromkeys(loggers, own) | dict.fromkeys(requests, own | {"handlers": ["requests"]}),
     }

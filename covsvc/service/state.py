@@ -106,7 +106,9 @@ class State:
         """Return the maps of a commit."""
         return await self.snapshots.maps(name, snapshot)
 
-    async def in_child(self, request: Request, job: Callable[_P, _T], *arguments: _P.args, **options: _P.kwargs) -> _T:
+    async def in_child(
+        self, request: Request | None, job: Callable[_P, _T], *arguments: _P.args, **options: _P.kwargs
+    ) -> _T:
         """Do a job in a child process when its turn comes."""
 
         def do() -> _T:

@@ -7,12 +7,14 @@ import pytest
 import validations
 from scipy import stats
 
+from covsvc.report.column import columns
 from covsvc.report.difference_map import (
     Difference,
     coverage_cells,
     describe_coverage_difference,
     describe_marks,
     describe_median_ratio,
+    difference_of,
     differences,
     draw_coverage_difference,
     draw_median_ratio,
@@ -95,6 +97,33 @@ def test_columns_and_cells_of_one_side_alone_are_left_out(make_maps):
     assert (difference.median_ratio == 1).all()
     apart = make_maps({"one": "upper"}, **GRID | {"b": (7.0,)})
     assert list(differences(maps, apart, [], 0.005)) == []
+
+
+def test_any_two_columns_are_compared_on_the_cells_that_both_have(make_maps):
+    wide = GRID | {"s_true": (0.0, 1.0, 2.5, 4.0, 5.0), "b": (0.0, 1.0, 3.0)}
+    (one,), (other,) = (
+        list(columns(make_maps({kind: kind}, **grid, exact=True))) for kind, grid in (("low", GRID), ("upper", wide))
+    )
+    difference = difference_of(one, other, ("low", "upper"), 0.005)
+    np.testing.assert_array_equal(difference.coverage, paired(make_maps).coverage)
+    np.testing.assert_array_equal(difference.median_ratio, paired(make_maps).median_ratio)
+    assert "Map of the coverage of low less that of upper at cl = 0.9. From" in describe_coverage_difference(difference)
+    assert "Map of the median limit of low over that of upper at cl = 0.9." in describe_median_ratio(difference)
+    (apart,) = columns(make_maps({"upper": "upper"}, **GRID | {"b": (7.0,)}))
+    assert difference_of(one, apart, ("low", "upper"), 0.005) is None
+
+
+def test_scales_are_symmetric_and_reach_to_the_largest_change(make_maps):
+    difference = paired(make_maps)
+    ticks, names = difference.coverage_ticks
+    assert ticks[-1] == -ticks[0] == np.abs(difference.coverage).max()
+    assert names[2] == "0"
+    ends = difference.median_ticks[0]
+    largest = np.exp(np.abs(np.log(difference.median_ratio)).max())
+    assert ends[-1] == pytest.approx(largest)
+    assert ends[0] * ends[-1] == pytest.approx(1)
+    same = paired(make_maps, "upper")
+    assert (same.coverage_ticks[0][-1], same.median_ticks[0][-1]) == (0.01, 1.01)
 
 
 def changed(make_maps, **values):

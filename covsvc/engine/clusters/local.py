@@ -9,6 +9,7 @@ from logging import CRITICAL
 from multiprocessing import resource_tracker
 from typing import Any
 
+from covsvc.engine.clusters.page import with_page
 from covsvc.errors import ClusterError
 from covsvc.signals import uninterrupted
 
@@ -37,7 +38,7 @@ def connect(n_workers: int | None = None) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     with ExitStack() as opened:
-        opened.enter_context(dask.config.set(_QUIET))
+        opened.enter_context(dask.config.set(_QUIET | with_page()))
         with uninterrupted(), _without_interrupts():
             try:
                 cluster = opened.enter_context(
