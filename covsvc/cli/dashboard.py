@@ -53,6 +53,10 @@ def dashboard(
       covsvc dashboard --store coverage-cubes
       http://127.0.0.1:5006/?study=cleo-tau-mu-gamma&limit_method=classical&cl=0.9
 
+    There are the maps of a method and what lies in each of their cells, two methods or commits side by side, all
+    methods at a glance, and what became of them over the accepted baselines. The address in the browser tells all that
+    is seen, and can be sent as a link. Maps follow a run that goes on meanwhile.
+
     Only this machine reaches it unless --host says otherwise, which needs --tokens: readers then sign in with a token.
     Tokens travel as they are written: let a reverse proxy with TLS stand before it, and name it with --proxy. Pages
     whose token is taken away end within seconds. SIGTERM stops it (exit code 0), Ctrl-C, too (130).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -61,6 +61,11 @@ class Column:
     b: FloatArray
     maps: xr.Dataset
 
+    def at(self, row: int, node: int) -> Column:
+        """Return one cell of the column, that of ``b[row]`` and ``s_true[node]``."""
+        maps = self.maps.isel(b=[row], s_true=[node])
+        return replace(self, s_true=self.s_true[[node]], b=self.b[[row]], maps=maps)
+
     def values(self, name: str) -> FloatArray:
         """Return the map `name` as an array, shape (b, s_true)."""
         return np.asarray(self.maps[name].to_numpy(), dtype=np.float64)
@@ -104,6 +109,14 @@ class Column:
     def known(self) -> BoolArray:
         """Where there is a coverage at all."""
         return np.isfinite(self.coverage)
+
+    @property
+    def lowest(self) -> tuple[int, int] | None:
+        """Where on the grid coverage is lowest, along b and along s_true; None where none is known."""
+        if not self.known.any():
+            return None
+        row, node = divmod(int(np.nanargmin(self.coverage)), len(self.s_true))
+        return row, node
 
     @property
     def worst(self) -> Worst | None:

@@ -6,6 +6,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from covsvc.report.column import Column
+from covsvc.report.notation import probability
 from covsvc.report.tiles import HOLE, draw_scale, hatch, lay_out, outline, paint
 
 # lighter ends than matplotlib's RdBu: a black outline must show on them
@@ -48,6 +49,22 @@ def source(column: Column) -> str:
         return "exact"
     toys = "toys, adaptive" if column.is_adaptive else "toys"
     return f"exact where enumerable, else {toys}" if exact else toys
+
+
+def describe_lowest(column: Column) -> str:
+    """Say where coverage is lowest: on the grid, and between its values if it is lower there."""
+    worst, at = column.worst, column.lowest
+    if worst is None or at is None:
+        return ""
+    row, node = at
+    lowest = column.coverage[at]
+    on_grid = f"{probability(lowest, column.cl)} at s_true = {column.s_true[node]:.4g}, b = {column.b[row]:.4g}"
+    if worst.value >= lowest:
+        return f"Lowest coverage {on_grid}."
+    return (
+        f"Lowest coverage on the grid {on_grid}; between its values, exactly, {probability(worst.value, column.cl)} "
+        f"near s_true = {worst.s_true:.4g}, b = {worst.b:.4g}."
+    )
 
 
 def describe_marks(column: Column) -> str:

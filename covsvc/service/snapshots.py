@@ -92,18 +92,12 @@ class Snapshots:
             await asyncio.wait({main.work}, timeout=PATIENCE)
         return main.snapshot
 
-    def held(self, name: str, snapshot: str) -> xr.Dataset | None:
-        """Return the maps of a snapshot if they are at hand."""
-        key = name, snapshot
-        if key in self._held:
-            self._held.move_to_end(key)
-        return self._held.get(key)
-
     async def maps(self, name: str, snapshot: str) -> xr.Dataset:
         """Return the maps of a snapshot, made once however many ask for them."""
         key = name, snapshot
-        if (found := self.held(name, snapshot)) is not None:
-            return found
+        if key in self._held:
+            self._held.move_to_end(key)
+            return self._held[key]
         if key not in self._making:
             self._making[key] = asyncio.create_task(self._make(name, snapshot))
             self._making[key].add_done_callback(lambda task: self._end(key, task))

@@ -17,7 +17,6 @@ from bokeh.models import (
     HoverTool,
     LinearColorMapper,
     LogColorMapper,
-    PlainText,
     Quad,
     Range1d,
     Segment,
@@ -29,6 +28,7 @@ from covsvc.contracts import FloatArray
 from covsvc.report.column import Column
 from covsvc.report.tiles import HOLE, MOST_LABELS, Segments, borders, diagonals, edges
 from covsvc.selection import nodes_of
+from covsvc_dashboards.labels import plain
 from covsvc_dashboards.paintings import Painting, Told
 from covsvc_dashboards.shown import Change
 from covsvc_dashboards.style import Style
@@ -123,6 +123,11 @@ class CellMap:
         """Show a painting, with what is told of its cells, and the b and s_true of the cell chosen."""
         show_together([self], [painting], told, chosen)
 
+    def mark(self, chosen: tuple[float, float] | None) -> None:
+        """Show which cell is chosen, by its b and s_true."""
+        if self._column is not None:
+            self._chosen.data = _frame_of(self._column, chosen)
+
     def paint(self, painting: Painting, hover: str, chosen: tuple[float, float] | None) -> None:
         """Show all of a painting but the cells themselves."""
         self._hover.tooltips = hover
@@ -133,8 +138,8 @@ class CellMap:
         self.figure.update(height=int(min(max(ROW * rows, LEAST), MOST)) + AROUND)
         self.figure.x_range.update(start=ends[0], end=ends[1])
         self.figure.y_range.update(start=0, end=rows)
-        self._label.text = PlainText(text=column.label)
-        self._shown.text = PlainText(text=painting.shown)
+        self._label.text = plain(column.label)
+        self._shown.text = plain(painting.shown)
 
         step = -(-rows // MOST_LABELS)
         at = (np.arange(rows)[::step] + 0.5).tolist()
@@ -161,7 +166,7 @@ class CellMap:
             (self._outlined, borders(column, nothing if painting.outlined is None else painting.outlined)),
         ):
             source.data = _ends_of(lines)
-        self._chosen.data = _frame_of(column, chosen)
+        self.mark(chosen)
 
     def _draw_lines(self, colour: str, width: float, alpha: float = 1.0) -> ColumnDataSource:
         source = ColumnDataSource(_ends_of([]))

@@ -8,7 +8,6 @@ from functools import lru_cache, partial
 from html import escape
 from typing import Any
 
-import numpy as np
 from bokeh.layouts import column as stacked
 from bokeh.models import InlineStyleSheet
 from bokeh.models.ui.ui_element import UIElement
@@ -59,13 +58,12 @@ class CellPanel:
 
     root: UIElement
 
-    def __init__(self, change: Change, style: Style, held: Held) -> None:  # noqa: ARG002 - as all panels
-        self._held = held
+    def __init__(self, change: Change, style: Style, held: Held) -> None:
+        self._change, self._held = change, held
         self._shown: Shown | None = None
         self._asked: tuple[_Cell, str] | None = None
         self._told: tuple[_Cell, list[dict[str, Any]]] | None = None
         self._curve: tuple[tuple[_Cell, str], Curve | None] | None = None
-        self._also: set[str] = set()
         self._work: asyncio.Task[None] | None = None
 
         self._heading, self._table, self._replay, self._said, self._above = (
@@ -139,17 +137,16 @@ class CellPanel:
         if self._shown is None:
             return
         labels, own = self._methods.labels, self._shown.view.limit_method
-        chosen = {str(labels[at]) for at in active}
-        if chosen | {own} != self._also | {own} or own not in chosen:
-            self._also = chosen - {own}
-            self._show_slices()
+        chosen, also = {str(labels[at]) for at in active}, {*self._shown.view.slices} - {own}
+        if chosen != also | {own}:
+            self._change(slices=tuple(label for label in labels if label in chosen - {own}))
 
     def _show_slices(self) -> None:
         if self._shown is None or self._asked is None:
             return
         side, view = self._shown.side, self._shown.view
         labels = side.maps["limit_method"].to_numpy().tolist()
-        drawn = [label for label in labels if label in self._also and label != side.label]
+        drawn = [label for label in view.slices if label != side.label]
         self._methods.labels = labels
         self._methods.active = [at for at, label in enumerate(labels) if label in {*drawn, side.label}]
         others = columns(with_axes(select(side.maps, limit_method=drawn, cl=[side.cl])))
@@ -213,10 +210,7 @@ def cell_of(column: Column, b: float | None, s_true: float | None) -> tuple[tupl
         row, node = nodes_of(column.b, [b])[0], nodes_of(column.s_true, [s_true])[0]
         if row is not None and node is not None:
             return (row, node), True
-    if not column.known.any():
-        return (0, 0), False
-    row, node = divmod(int(np.nanargmin(column.coverage)), len(column.s_true))
-    return (row, node), False
+    return column.lowest or (0, 0), False
 
 
 def cell_table(shown: Shown, b: float, s_true: float) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from html import escape
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from covsvc import api
 from covsvc.errors import CovsvcError
 from covsvc.report.column import BoolArray, Column
+from covsvc.report.coverage_map import describe_marks
 from covsvc.report.difference_map import (
     Difference,
     coverage_cells,
@@ -36,9 +37,11 @@ from covsvc_dashboards.cell_map import CellMap, show_together
 from covsvc_dashboards.colours import COVERAGE_CHANGE, MEDIAN_RATIO
 from covsvc_dashboards.downloads import picture_buttons
 from covsvc_dashboards.held import Held
-from covsvc_dashboards.paintings import Painting, Scale, coverage_of, told_of
+from covsvc_dashboards.labels import paragraphs
+from covsvc_dashboards.maps_panel import coverage_table
+from covsvc_dashboards.paintings import Painting, Scale, counts_of, coverage_of, told_of, verdicts_of
 from covsvc_dashboards.shown import Change, Shown, Side
-from covsvc_dashboards.style import Style
+from covsvc_dashboards.style import SIDE_BY_SIDE, WRAPPED, Style
 from covsvc_dashboards.twin import Twin, table_twin
 
 SAME = ("", "the same commit")
@@ -50,9 +53,6 @@ MAPS = {
     "ratio": "median limit, A over B",
 }
 """The maps, by the name of their values, and what they show."""
-
-BESIDE = ":host { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: end; }"
-HALF = {"flex": "1 1 40%", "min-width": "min(22rem, 100%)"}
 
 
 class ComparePanel:
@@ -83,23 +83,28 @@ class ComparePanel:
         self._other_at = Select(title="as it was at commit", width=260, stylesheets=sheets)
         self._other.on_change("value", self._choose_other)
         self._other_at.on_change("value", self._choose_other_at)
-        self._said, self._cell, self._result = (
-            Div(disable_math=True, sizing_mode="stretch_width", stylesheets=sheets) for _ in range(3)
+        self._said, self._cell, self._result, *seen = (
+            Div(disable_math=True, sizing_mode="stretch_width", stylesheets=sheets) for _ in range(3 + len(MAPS))
         )
+        self._seen = dict(zip(MAPS, seen, strict=True))
         cells = ColumnDataSource()
         self._maps = [CellMap(change, style, cells, name) for name in MAPS]
+        self._twins = {name: Twin(f"{what} as a table", style) for name, what in MAPS.items()}
         drawn = [
-            stacked(each.figure, picture_buttons(each.figure, what, style), sizing_mode="stretch_width", styles=HALF)
-            for each, what in zip(self._maps, MAPS.values(), strict=True)
+            stacked(
+                each.figure,
+                self._seen[each.name],
+                picture_buttons(each.figure, MAPS[each.name], style),
+                self._twins[each.name].root,
+                sizing_mode="stretch_width",
+            )
+            for each in self._maps
         ]
-        self._pictures = beside(*drawn, sizing_mode="stretch_width", stylesheets=[BESIDE])
-        self._twins = [Twin(f"{what} as a table", style) for what in (MAPS["change"], MAPS["ratio"])]
+        self._pictures = beside(*drawn, sizing_mode="stretch_width", stylesheets=[SIDE_BY_SIDE])
         self._count = Button(label="Count discordant toys", width=220, stylesheets=sheets)
         self._count.on_click(self._ask)
-        self._below = stacked(
-            *(each.root for each in self._twins), self._cell, self._count, self._result, sizing_mode="stretch_width"
-        )
-        chosen = beside(self._other, self._other_at, sizing_mode="stretch_width", stylesheets=[BESIDE])
+        self._below = stacked(self._cell, self._count, self._result, sizing_mode="stretch_width")
+        chosen = beside(self._other, self._other_at, sizing_mode="stretch_width", stylesheets=[WRAPPED])
         self.root = stacked(chosen, self._said, self._pictures, self._below, sizing_mode="stretch_width")
 
     def show(self, shown: Shown) -> None:
@@ -109,17 +114,30 @@ class ComparePanel:
         self._shown = shown
         self._offer(shown, shown.other)
         self._read_commits(shown, shown.other)
+        known = self._pair
+        if known is not None and known.has_sides_of(shown):
+            self._pair = replace(known, shown=shown)  # another cell of them
+            for each in self._maps:
+                each.mark(self._pair.looked_at)
+            self._tell_cell(self._pair)
+            return
         self._pair = Pair.of(shown, shown.other)
         self._pictures.visible = self._below.visible = self._pair is not None
         if self._pair is None:
-            self._said.text = _paragraphs(["These two have no cell in common: nothing can be compared."])
+            self._said.text = paragraphs(["These two have no cell in common: nothing can be compared."])
             return
         pair = self._pair
-        self._said.text = _paragraphs(pair.sentences())
-        looked_at = None if pair.cell is None else (pair.asked.b, pair.asked.s_true)
-        show_together(self._maps, pair.paintings(), pair.told(), looked_at)
-        for twin, make in zip(self._twins, (pair.coverage_table, pair.median_table), strict=True):
-            twin.show(make)
+        self._said.text = paragraphs(pair.sentences())
+        show_together(self._maps, pair.paintings(), pair.told(), pair.looked_at)
+        for name, seen in pair.seen().items():
+            self._seen[name].text = paragraphs([" ".join(seen)])
+        sides = [partial(coverage_table, each) for each in pair.columns]
+        tables: list[Callable[[], str]] = [*sides, pair.coverage_table, pair.median_table]
+        for twin, table in zip(self._twins.values(), tables, strict=True):
+            twin.show(table)
+        self._tell_cell(pair)
+
+    def _tell_cell(self, pair: Pair) -> None:
         self._cell.text = pair.cell_table()
         self._count.visible = pair.has_other_sides and pair.cell is not None
         self._tell()
@@ -165,7 +183,7 @@ class ComparePanel:
         if self._shown is not None and self._pair is not None and self._pair.has_other_sides:
             asked = self._pair.asked
             if asked not in self._counted:
-                self._counted[asked] = _paragraphs(["Counting …"])
+                self._counted[asked] = paragraphs(["Counting …"])
                 self._start(self._answer(asked, self._pair.names))
             self._tell()
 
@@ -177,7 +195,7 @@ class ComparePanel:
             )
             said = counted_html(found, names)
         except CovsvcError as error:
-            said = _paragraphs([f"The toys could not be counted: {error}"])
+            said = paragraphs([f"The toys could not be counted: {error}"])
 
         def tell() -> None:
             self._counted[asked] = said
@@ -242,6 +260,12 @@ class Pair:
         difference = difference_of(one.column, other.column, names, MARGIN)
         return None if difference is None else cls(shown, one, other, names, difference)
 
+    def has_sides_of(self, shown: Shown) -> bool:
+        """Whether a view is of the same sides, under the same names."""
+        before, now = self.shown.view, shown.view
+        same_names = (before.at, before.other_at) == (now.at, now.other_at)
+        return self.one is shown.side and self.other is shown.other and same_names
+
     @property
     def has_other_sides(self) -> bool:
         """Whether its sides are not the same column of the same commit."""
@@ -293,21 +317,21 @@ class Pair:
         return bool(sources[0] == sources[1])
 
     @property
-    def chosen(self) -> tuple[float, float] | None:
-        """The b and s_true of the cell that was chosen, if there is one."""
-        view = self.shown.view
-        return None if view.b is None or view.s_true is None else (view.b, view.s_true)
-
-    @property
     def cell(self) -> tuple[int, int] | None:
         """Where the cell is that is looked at: the one that was chosen, or where coverage differs most."""
         column = self.difference.candidate
-        if self.chosen is None:
+        chosen = self.shown.view.cell
+        if chosen is None:
             size = np.abs(np.nan_to_num(self.difference.coverage))
             row, node = divmod(int(size.argmax()), size.shape[1])
             return row, node
-        (at_b,), (at_s,) = nodes_of(column.b, self.chosen[:1]), nodes_of(column.s_true, self.chosen[1:])
+        (at_b,), (at_s,) = nodes_of(column.b, chosen[:1]), nodes_of(column.s_true, chosen[1:])
         return None if at_b is None or at_s is None else (at_b, at_s)
+
+    @property
+    def looked_at(self) -> tuple[float, float] | None:
+        """The b and s_true of that cell."""
+        return None if self.cell is None else (self.asked.b, self.asked.s_true)
 
     @property
     def asked(self) -> _Asked:
@@ -351,7 +375,7 @@ class Pair:
         }
 
     def sentences(self) -> list[str]:
-        """Say what is seen."""
+        """Say what is compared."""
         (one, other), (row, column) = self.names, self.difference.coverage.shape
         said = [f"A is {one}; B is {other}."]
         if not self.has_other_sides:
@@ -361,18 +385,25 @@ class Pair:
         sizes = [each.coverage.size for each in (self.one.column, self.other.column)]
         if sizes != [row * column] * 2:
             said.append(f"Only the {row * column} cells are shown that both have; A has {sizes[0]}, and B {sizes[1]}.")
-        said.append(describe_coverage_difference(self.difference))
+        return said
+
+    def seen(self) -> dict[str, list[str]]:
+        """Say what is seen on each map, by the names of `MAPS`."""
+        sides = dict(zip(("one", "other"), ([describe_marks(each)] for each in self.columns), strict=True))
+        if not self.has_other_sides:
+            return sides | {"change": [], "ratio": []}
+        change = [describe_coverage_difference(self.difference), self._marks()]
+        return sides | {"change": change, "ratio": [describe_median_ratio(self.difference)]}
+
+    def _marks(self) -> str:
         found = int(self.only_one.sum()), int(self.only_other.sum())
         if sum(found):
-            said.append(
-                f"Outlined there: only one of the two is significantly below cl, A in {found[0]} cells (hatched), "
+            return (
+                f"Outlined: only one of the two is significantly below cl, A in {found[0]} cells (hatched), "
                 f"B in {found[1]}."
             )
-        else:
-            both = int((self._under[0] & self._under[1]).sum())
-            said.append(f"No cell is significantly below cl for one of the two alone; {both or 'none'} for both.")
-        said.append(describe_median_ratio(self.difference))
-        return said
+        both = int((self._under[0] & self._under[1]).sum())
+        return f"No cell is significantly below cl for one of the two alone; {both or 'none'} for both."
 
     def coverage_table(self) -> str:
         """Return the twin of the map of the difference: coverage of A, less that of B, and marks as words."""
@@ -391,21 +422,20 @@ class Pair:
     def cell_table(self) -> str:
         """Return what is known of the cell that is looked at, on both sides."""
         if self.cell is None:
-            return _paragraphs(["The cell that is chosen is not one that both have: choose another."])
+            return paragraphs(["The cell that is chosen is not one that both have: choose another."])
         why = (
             "No cell is chosen; this is where coverage differs most: click another, or choose b and s_true above."
-            if self.chosen is None
+            if self.shown.view.cell is None
             else ""
         )
         column, (row, node) = self.difference.candidate, self.cell
         where = place(column.s_true[node], column.b[row])
-        at = row * len(column.s_true) + node
-        sides = [told_of(each) for each in self.columns]
+        sides = [told_of(each.at(row, node)) for each in self.columns]
         heads = [each.label for each in self.columns]
         names = list(dict.fromkeys(name for side in sides for name in side))
-        lines = [[side[name][at] if name in side else NOTHING for side in sides] for name in names]
+        lines = [[side[name][0] if name in side else NOTHING for side in sides] for name in names]
         table = table_twin(f"{where}, at cl = {column.cl:.12g}", names, heads, lines)
-        return f"<h2>{escape(where)}</h2>{_paragraphs([why, self._least_told(row, node)])}{table}"
+        return f"<h2>{escape(where)}</h2>{paragraphs([why, self._least_told(row, node)])}{table}"
 
     def _least_told(self, row: int, node: int) -> str:
         if not self.has_other_sides:
@@ -436,12 +466,12 @@ def counted_html(found: dict[str, Any], names: tuple[str, str]) -> str:
 
 def _counted(found: dict[str, Any], names: tuple[str, str]) -> Iterator[str]:
     if found["source"] == "none":
-        yield _paragraphs([f"No toy can be compared: {found['why']}."])
+        yield paragraphs([f"No toy can be compared: {found['why']}."])
         return
     n, shared = found["n_toys"], found["shared_toys"]
     if not n:
         bounds = f"between {found['least']:,} and {found['most']:,} of {shared:,} toys are discordant"
-        yield _paragraphs([f"The toys were not counted: {found['why']}. From the counts, {bounds}."])
+        yield paragraphs([f"The toys were not counted: {found['why']}. From the counts, {bounds}."])
         return
     one, other = names
     cells = [[found["both"], found["only_one"]], [found["only_other"], found["neither"]]]
@@ -456,7 +486,7 @@ def _counted(found: dict[str, Any], names: tuple[str, str]) -> Iterator[str]:
     if found["p"] is not None:
         said += f" That both cover equally often has p = {number(found['p'], 2)} (exact McNemar test, two-sided"
         said += "; it holds for a cell that was not chosen for what the maps show)."
-    yield _paragraphs([said, _origin(found)])
+    yield paragraphs([said, _origin(found)])
 
 
 def _origin(found: dict[str, Any]) -> str:
@@ -474,7 +504,7 @@ def _origin(found: dict[str, Any]) -> str:
 
 def _told_of(column: Column) -> dict[str, list[str]]:
     """Return what is told of one of two sides: exact values where there are any."""
-    told, median = told_of(column), column.values("exact_median_upper")
+    median = column.values("exact_median_upper")
     known = ~np.isnan(median)
     median = np.where(known, median, column.values("sigma_med"))
 
@@ -482,8 +512,8 @@ def _told_of(column: Column) -> dict[str, list[str]]:
         return [f"{each}, exact" if here else each for each, here in zip(words, exact.ravel().tolist(), strict=True)]
 
     return {
-        "verdict": told["verdict"],
-        "covered": told.get("covered", [NOTHING] * median.size),
+        "verdict": verdicts_of(column),
+        "covered": counts_of(column),
         "coverage": marked([probability(each, column.cl) for each in column.coverage.ravel().tolist()], column.exact),
         "median limit": marked([number(each) for each in median.ravel().tolist()], known),
     }
@@ -499,7 +529,3 @@ def _short(at: str, side: Side) -> str:
 
 def _count(least: int) -> str:
     return NOTHING if least < 0 else f"{least:,}"
-
-
-def _paragraphs(said: Sequence[str]) -> str:
-    return "".join(f"<p>{escape(each)}</p>" for each in said if each)

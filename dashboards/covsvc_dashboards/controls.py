@@ -11,11 +11,9 @@ from bokeh.models.ui.ui_element import UIElement
 from bokeh.models.widgets import Button, RangeSlider, Select
 
 from covsvc_dashboards.shown import Change, Shown
-from covsvc_dashboards.style import Style
+from covsvc_dashboards.style import WRAPPED, Style
 
 NONE = ("", "none")
-
-_LAYOUT = ":host { flex-wrap: wrap; gap: .3rem .8rem; align-items: end; }"
 
 
 class Controls:
@@ -60,7 +58,7 @@ class Controls:
                 self._s_true,
                 self._reset,
             ],
-            stylesheets=[InlineStyleSheet(css=_LAYOUT)],
+            stylesheets=[InlineStyleSheet(css=WRAPPED)],
             name="controls",
             visible=False,
             sizing_mode="stretch_width",
@@ -82,7 +80,7 @@ class Controls:
         view, column = shown.view, shown.side.column
         self._told = True
         try:
-            self._offer(self._study, [(name, name) for name in names], view.study)
+            self._offer(self._study, _named(names), view.study)
             known = list(commits)
             if view.at not in dict(known):
                 known.append((view.at, view.at[:20]))
@@ -101,6 +99,10 @@ class Controls:
             self.root.visible = True
         finally:
             self._told = False
+
+    def offer_studies(self, names: Sequence[str], study: str) -> None:
+        """Offer studies of which one is shown already."""
+        self._offer(self._study, _named(names), study)
 
     def _show_range(self, s_true: Any, low: float | None, high: float | None) -> None:
         first, last = float(s_true[0]), float(s_true[-1])
@@ -126,9 +128,8 @@ class Controls:
             select.value = value
 
     def _choose_study(self, value: str) -> None:
-        self._change(
-            study=value, at="main", limit_method="", b=None, s_true=None, s_low=None, s_high=None, other="", other_at=""
-        )
+        nowhere = dict.fromkeys(("b", "s_true", "s_low", "s_high"))
+        self._change(study=value, at="main", limit_method="", other="", other_at="", slices=(), **nowhere)
 
     def _choose_cell(self, **chosen: str) -> None:
         ((name, value),) = chosen.items()
@@ -140,6 +141,10 @@ class Controls:
     def _choose_range(self, _: str, __: Any, value: tuple[float, float]) -> None:
         if not self._told:
             self._change(s_low=value[0], s_high=value[1])
+
+
+def _named(names: Sequence[str]) -> list[tuple[str, str]]:
+    return [(name, name) for name in names]
 
 
 def _number(value: float | None) -> str:

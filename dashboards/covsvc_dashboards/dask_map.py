@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from typing import TYPE_CHECKING, Any, cast
 
 import xarray as xr
@@ -19,10 +18,11 @@ from covsvc.report.coverage_map import describe_marks
 from covsvc.report.tables import describe_coverage
 from covsvc_dashboards.cell_map import CellMap
 from covsvc_dashboards.fitting import fitted, side_of
+from covsvc_dashboards.labels import paragraphs
 from covsvc_dashboards.live import progress
 from covsvc_dashboards.maps_panel import coverage_table
 from covsvc_dashboards.paintings import coverage_of, told_of
-from covsvc_dashboards.style import Style
+from covsvc_dashboards.style import WRAPPED, Style
 from covsvc_dashboards.twin import Twin
 from covsvc_dashboards.view import View, asked_of
 
@@ -40,8 +40,6 @@ UNREADABLE = (
     "--preload covsvc_dashboards.dask_page --store FOLDER|URL."
 )
 OVER = "The scheduler has ended, or cannot be reached. What was computed is in the store; `covsvc dashboard` shows it."
-
-_WRAPPED = ":host { flex-wrap: wrap; gap: .3rem .8rem; align-items: end; }"
 
 
 @dataclass(frozen=True)
@@ -85,14 +83,14 @@ class DaskMap:
         self._whole = Button(label="All cells", stylesheets=[style.sheet])
         self._whole.on_click(lambda: self._change(b=None, s_true=None, s_low=None, s_high=None))
         self._choices = row(
-            self._study, self._method, self._cl, self._whole, stylesheets=[InlineStyleSheet(css=_WRAPPED)]
+            self._study, self._method, self._cl, self._whole, stylesheets=[InlineStyleSheet(css=WRAPPED)]
         )
         self._map, self._twin = CellMap(self._change, style), Twin("Map of coverage as a table", style)
         self._root = root
         root.children = [self._said]
         # nobody is there to be sent the change
         over = CustomJS(
-            args={"said": self._said, "over": _paragraphs([OVER])}, code="said.setv({text: over}, {sync: false})"
+            args={"said": self._said, "over": paragraphs([OVER])}, code="said.setv({text: over}, {sync: false})"
         )
         document.js_on_event("connection_lost", over)
         document.on_session_destroyed(self._end)
@@ -164,8 +162,7 @@ class DaskMap:
         self._offer(self._method, found.maps["limit_method"].to_numpy().tolist(), view.limit_method)
         self._offer(self._cl, [f"{cl:.12g}" for cl in found.maps["cl"].to_numpy().tolist()], f"{view.cl:.12g}")
         self._whole.disabled = (view.b, view.s_low, view.s_high) == (None, None, None)
-        chosen = None if view.b is None or view.s_true is None else (view.b, view.s_true)
-        self._map.show(coverage_of(column), told_of(column), chosen)
+        self._map.show(coverage_of(column), told_of(column), view.cell)
         self._twin.show(lambda: coverage_table(column))
         self._root.children = [self._choices, self._said, self._map.figure, self._twin.root]
 
@@ -187,8 +184,4 @@ class DaskMap:
             self._offering = False
 
     def _say(self, sentences: Iterable[str]) -> None:
-        self._said.text = _paragraphs(sentences)
-
-
-def _paragraphs(sentences: Iterable[str]) -> str:
-    return "".join(f"<p>{escape(each)}</p>" for each in sentences if each)
+        self._said.text = paragraphs(sentences)

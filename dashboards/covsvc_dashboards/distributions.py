@@ -116,7 +116,10 @@ class DistributionsFigure:
         self.figure.x_range.update(start=start, end=end)
         self.figure.y_range.update(start=len(told))
         self.figure.height = AROUND + ROW * len(told)
-        named = {math.log10(tick): f"{tick:g}" for tick in _ticks(edges)}
+        ticks = [(tick, f"{tick:g}") for tick in _ticks(edges)]
+        if len(ticks) < 2:  # few bins: their ends
+            ticks = [(end, number(end)) for end in (*edges[:1], *edges[-1:])]
+        named = {math.log10(tick): name for tick, name in ticks}
         named |= {at: (BELOW | ABOVE)[name] for name, at in zones.items()}
         self._ticks.ticks = list(named)
         self.figure.xaxis.major_label_overrides = dict(named.items())

@@ -28,24 +28,27 @@ def fitted(view: View, maps: xr.Dataset) -> tuple[View, list[str]]:
     labels = maps["limit_method"].to_numpy().tolist()
     every_cl, s_true, b = (np.sort(maps[name].to_numpy()) for name in ("cl", "s_true", "b"))
     label = label_in(labels, view.limit_method, wrong)
+    slices = tuple(each for each in labels if each in view.slices)
+    wrong += [f"slices = {each[:60]}: not in this commit of the study" for each in view.slices if each not in labels]
     cl = _node(every_cl, view.cl, "cl", wrong)
     low, high = _range(s_true, view.s_low, view.s_high, wrong)
     cell = _node(b, view.b, "b", wrong), _node(s_true, view.s_true, "s_true", wrong)
     if cell[1] is not None and (cell[1] < (low or 0.0) or (high is not None and cell[1] > high)):
         wrong.append(f"s_true = {cell[1]:.12g}: not in the range of s_true that is shown; no cell is chosen")
         cell = None, None
-    view = replace(view, limit_method=label, cl=every_cl[0].item() if cl is None else cl, s_low=low, s_high=high)
+    cl = every_cl[0].item() if cl is None else cl
+    view = replace(view, limit_method=label, cl=cl, s_low=low, s_high=high, slices=slices)
     if cell != (None, None):
         cell = _completed(side_of(view, "", maps), *cell)
     return replace(view, b=cell[0], s_true=cell[1]), wrong
 
 
-def label_in(labels: Sequence[str], label: str, wrong: list[str]) -> str:
-    """Return a label if it is known, else the first; say so if another was asked for."""
+def label_in(labels: Sequence[str], label: str, wrong: list[str], name: str = "limit_method") -> str:
+    """Return a label if it is known, else the first; say so, by the `name` of the choice, if another was asked for."""
     if label in labels:
         return label
     if label:
-        wrong.append(f"limit_method = {label[:60]}: not in this commit of the study; {labels[0]} is shown")
+        wrong.append(f"{name} = {label[:60]}: not in this commit of the study; {labels[0]} is shown")
     return labels[0]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -19,9 +18,6 @@ LOG = logging.getLogger("covsvc.dashboard")
 
 SECONDS = 60.0
 """Time that what a reader asks to be computed may take."""
-
-FRESH = 5.0
-"""Seconds for which a commit is taken to be where it was when nobody can wait; main and names move."""
 
 LAST = 20
 """Commits that are offered beside those that have a name."""
@@ -48,7 +44,6 @@ class Held:
     def __init__(self, store: str) -> None:
         self.store = str(store)
         self._state = State(self.store, 100_000, SECONDS)
-        self._seen: dict[tuple[str, str], tuple[float, str]] = {}
 
     async def names(self) -> list[str]:
         """Return the names of the studies."""
@@ -66,14 +61,6 @@ class Held:
         """Return the snapshot that main is answered from: the newest whose maps are ready."""
         return await self._commit(study, "main")
 
-    def ready(self, study: str, at: str) -> tuple[str, xr.Dataset] | None:
-        """Return the snapshot of a commit and its maps if they are at hand; nothing is waited for."""
-        looked, snapshot = self._seen.get((study, at), (0.0, ""))
-        if not snapshot or time.monotonic() - looked > FRESH:
-            return None
-        maps = self._state.snapshots.held(study, snapshot)
-        return None if maps is None else (snapshot, maps)
-
     async def maps(self, study: str, at: str) -> tuple[str, xr.Dataset]:
         """Return the snapshot of a commit and its maps, which may have to be made."""
         snapshot = await self._commit(study, at)
@@ -90,16 +77,16 @@ class Held:
         """
         return await self._told("", self._state.in_child(None, job, *arguments, **options))
 
+    async def warm(self) -> None:
+        """Let a child process import what it needs, which takes seconds: the next job finds it ready."""
+        await self.in_child(api.stored_studies, self.store)
+
     def close(self) -> None:
         """End all children."""
         self._state.close()
 
     async def _commit(self, study: str, at: str) -> str:
-        snapshot = await self._told(study, self._state.commit(study, at))
-        now = time.monotonic()
-        self._seen = {key: each for key, each in self._seen.items() if now - each[0] <= FRESH}
-        self._seen[study, at] = now, snapshot
-        return snapshot
+        return await self._told(study, self._state.commit(study, at))
 
     async def _told(self, name: str, asked: Awaitable[_T]) -> _T:
         """Return what was asked for; whatever goes wrong is told in a sentence."""

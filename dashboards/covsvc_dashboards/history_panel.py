@@ -21,7 +21,6 @@ from bokeh.models import (
     FixedTicker,
     HoverTool,
     MultiLine,
-    PlainText,
     Range1d,
     Rect,
     Scatter,
@@ -43,10 +42,9 @@ from covsvc.report.trend_plot import QUANTITIES, WORSE, Quantity
 from covsvc.selection import nodes_of
 from covsvc_dashboards.downloads import picture_buttons
 from covsvc_dashboards.held import Held
-from covsvc_dashboards.labels import in_lines, shortened
-from covsvc_dashboards.matrix_panel import WRAPPED
+from covsvc_dashboards.labels import in_lines, plain, shortened
 from covsvc_dashboards.shown import Change, Shown
-from covsvc_dashboards.style import Style
+from covsvc_dashboards.style import WRAPPED, Style
 from covsvc_dashboards.twin import Twin, table_twin
 from covsvc_dashboards.view import View
 
@@ -351,14 +349,14 @@ class HistoryPanel:
         middles = {label: len(labels) - at - 0.5 for at, label in enumerate(labels)}
         self._names.ticks = list(middles.values())
         self.figure.yaxis.major_label_overrides = {
-            middle: PlainText(text=f"{in_lines(label, LETTERS)}\n{rows.promises(label, short=True)}")
+            middle: plain(f"{in_lines(label, LETTERS)}\n{rows.promises(label, short=True)}")
             for label, middle in middles.items()
         }
         skipped = max(int(np.ceil(APART / per_step)), 1)
         shown = range(number_of)[::-1][::skipped]  # the newest has its name
         self._columns.ticks = list(shown)
         names = rows.told("name")
-        self.figure.xaxis.major_label_overrides = {at: PlainText(text=shortened(names[at], 10)) for at in shown}
+        self.figure.xaxis.major_label_overrides = {at: plain(shortened(names[at], 10)) for at in shown}
         self._paint_rows(rows, middles)
         breaks = np.flatnonzero(~rows.same_study) - 0.5
         self._others.data = dict(zip(_ENDS, (breaks, 0 * breaks, breaks, 0 * breaks + len(labels)), strict=True))

@@ -1,6 +1,25 @@
-"""Labels of methods where there is little room."""
+"""Labels and sentences, as figures and pages take them."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from html import escape
+
+from bokeh.models import PlainText
+
+_FORMULA = re.compile(r"\$\$|\\[(\[]")
+
+
+def plain(text: str) -> str | PlainText:
+    """Return a text that figures show as it is, though Bokeh would take some of it for a formula."""
+    # a model only where it is needed: for each new one Bokeh looks through all of the document
+    return PlainText(text=text) if _FORMULA.search(text) else text
+
+
+def paragraphs(sentences: Iterable[str]) -> str:
+    """Return the HTML of sentences, each on its own; what is empty is left out."""
+    return "".join(f"<p>{escape(each)}</p>" for each in sentences if each)
 
 
 def shortened(text: str, room: int) -> str:

@@ -31,7 +31,7 @@ async def _look(held: Held, study: str) -> str:
     try:
         return sentence_of(await held.in_thread(progress_of, held.store, study))
     except CovsvcError as error:
-        return f"How far the work is cannot be told: {error}"
+        return f"How far the work is cannot be told: {str(error).splitlines()[0]}"  # of several, the first
 
 
 def sentence_of(told: dict[str, Any]) -> str:

@@ -20,14 +20,8 @@ from covsvc_dashboards.cell_panel import cell_of
 from covsvc_dashboards.downloads import picture_buttons
 from covsvc_dashboards.paintings import coverage_of, sigma_of, told_of
 from covsvc_dashboards.shown import Change, Shown
-from covsvc_dashboards.style import Style
+from covsvc_dashboards.style import SIDE_BY_SIDE, Style
 from covsvc_dashboards.twin import Twin, table_twin
-
-SIDE_BY_SIDE = """
-:host { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem; }
-:host > * { min-width: 0; }
-"""
-"""Beside each other where there is room, else under each other."""
 
 COLOURS = "White is cl, red is below, blue above."
 HINT = "Framed: the cell below. Click a cell to look into it; drag over a map to see a range of s_true only."
@@ -68,6 +62,7 @@ class MapsPanel:
         maps = Row(children=parts, sizing_mode="stretch_width", stylesheets=[style.sheet, beside])
         hint = Div(text=_paragraph(HINT), sizing_mode="stretch_width", stylesheets=[style.sheet])
         self.root = stacked(maps, hint, sizing_mode="stretch_width")
+        self._column: Column | None = None
         self._range: tuple[object, tuple[float, float]] = (None, (0.5, 2.0))
 
     def show(self, shown: Shown) -> None:
@@ -75,6 +70,11 @@ class MapsPanel:
         column, view = shown.side.column, shown.view
         (row, node), _ = cell_of(column, view.b, view.s_true)
         framed = float(column.b[row]), float(column.s_true[node])
+        if column is self._column:
+            for each in (self.coverage, self.sigma):
+                each.mark(framed)
+            return
+        self._column = column
         paintings = [coverage_of(column), sigma_of(column, *self._sigma_range(shown))]
         show_together([self.coverage, self.sigma], paintings, told_of(column), framed)
         self._said["coverage"].text = _paragraph(describe_coverage(column), COLOURS, describe_marks(column))

@@ -21,7 +21,6 @@ from bokeh.models import (
     Image,
     LinearColorMapper,
     LogColorMapper,
-    PlainText,
     Range1d,
     Rect,
     Segment,
@@ -45,7 +44,7 @@ from covsvc_dashboards.downloads import picture_buttons
 from covsvc_dashboards.labels import in_lines, shortened
 from covsvc_dashboards.paintings import Painting, coverage_of, sigma_of
 from covsvc_dashboards.shown import Change, Shown
-from covsvc_dashboards.style import Style
+from covsvc_dashboards.style import WRAPPED, Style
 from covsvc_dashboards.twin import Twin, table_twin
 from covsvc_dashboards.view import View
 
@@ -61,7 +60,6 @@ LETTER = 6.3
 """Width of a letter, pixels, about."""
 NAMED = 3
 """Methods that the sentence names."""
-WRAPPED = ":host { flex-wrap: wrap; gap: .3rem .8rem; align-items: end; }"
 
 _SHOWN: list[Any] = [("coverage", "coverage"), ("median", "sigma_Med / sigma_True")]
 _ORDERS: list[Any] = [("study", "as in the study"), ("worst", "worst coverage first")]
@@ -296,8 +294,8 @@ class MatrixPanel:
         self._rim.line_width = float(np.clip(scales.min() / 5, 0.6, 2.0))  # lines do not hide small cells
         self._scale(paintings[0])
         first = every[0]
-        self.figure.xaxis.axis_label = PlainText(text=f"true signal s_true (events): {_ends(first.s_true)} in each map")
-        self.figure.yaxis.axis_label = PlainText(text=f"background b (events): {_ends(first.b)}")
+        self.figure.xaxis.axis_label = f"true signal s_true (events): {_ends(first.s_true)} in each map"
+        self.figure.yaxis.axis_label = f"background b (events): {_ends(first.b)}"
 
     def _painting(self, column: Column) -> Painting:
         if _quantity(self._view) == "median":

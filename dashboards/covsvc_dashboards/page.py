@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-import numpy as np
 import xarray as xr
 from bokeh.core.properties import Any as AnyValue
 from bokeh.core.properties import Bool, Dict, String
@@ -20,8 +21,8 @@ from bokeh.models import Column, Spacer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from covsvc.errors import CovsvcError, UnknownName
-from covsvc.report.coverage_map import describe_marks
-from covsvc.report.notation import probability
+from covsvc.report.coverage_map import describe_lowest, describe_marks
+from covsvc.selection import nodes_of
 from covsvc_dashboards.cell_panel import CellPanel
 from covsvc_dashboards.compare_panel import ComparePanel
 from covsvc_dashboards.controls import Controls
@@ -31,9 +32,11 @@ from covsvc_dashboards.history_panel import HistoryPanel
 from covsvc_dashboards.live import progress
 from covsvc_dashboards.maps_panel import MapsPanel
 from covsvc_dashboards.matrix_panel import MatrixPanel
-from covsvc_dashboards.shown import Panel, Shown, picture_name
+from covsvc_dashboards.shown import Panel, Shown, Side, picture_stem
 from covsvc_dashboards.style import Style
 from covsvc_dashboards.view import View, asked_of
+
+LOG = logging.getLogger("covsvc.dashboard")
 
 NAMES = {"maps": "Maps", "compare": "Compare", "methods": "All methods", "history": "History"}
 """What readers see of `covsvc_dashboards.view.PAGES`."""
@@ -112,7 +115,8 @@ class _Page:
         self._commits: tuple[tuple[str, str], list[tuple[str, str]]] = (("", ""), [])
         self._maps: dict[tuple[str, str], tuple[str, xr.Dataset]] = {}
         self._shown: Shown | None = None
-        self._failed = False
+        self._sides: dict[tuple[Any, ...], Side] = {}
+        self._failed = self._leaves = False
         self._work: asyncio.Task[None] | None = None
         self._look: asyncio.Task[None] | None = None
         self._on(asked.page)  # while the maps are read
@@ -197,29 +201,39 @@ class _Page:
         return view
 
     def _show(self, view: View, *, leaves: bool, wrong: Sequence[str] = ()) -> None:
+        """Show a view whose maps are at hand; a mistake of ours does not leave the page as if it were reading."""
+        try:
+            self._show_fitted(view, leaves, wrong)
+        except Exception:
+            LOG.exception("%s: this view cannot be shown", view.address())
+            self._fail(view.study, "This cannot be shown: the server has made a mistake, which its log tells.")
+            self._failed = False  # what is wrong with it will be wrong again
+
+    def _show_fitted(self, view: View, leaves: bool, wrong: Sequence[str]) -> None:
         snapshot, maps = self._maps[view.study, view.at]
         view, replaced = fitted(view, maps)
         other = None
         if view.page == "compare":
             labels = maps["limit_method"].to_numpy().tolist()
             other_snapshot, other_maps = self._maps[view.study, view.other_at or view.at]
+            if nodes_of(other_maps["cl"].to_numpy(), [view.cl or 0.0]) == [None]:
+                replaced.append(f"cl = {view.cl:.12g}: not at commit {view.other_at[:60]}; the same commit is shown")
+                view, other_snapshot, other_maps = replace(view, other_at=""), snapshot, maps
             there = other_maps["limit_method"].to_numpy().tolist()
             if not view.other:
                 rest = [label for label in labels if label != view.limit_method and label in there]
                 alike = view.other_at or not rest
                 view = replace(view, other=view.limit_method if alike else rest[0])
-            view = replace(view, other=label_in(there, view.other, replaced))
-            other = side_of(view, other_snapshot, other_maps, view.other)
-        shown = Shown(self._held.store, view, side_of(view, snapshot, maps), other)
+            view = replace(view, other=label_in(there, view.other, replaced, "other"))
+            other = self._side(view, other_snapshot, other_maps, view.other)
+        shown = Shown(self._held.store, view, self._side(view, snapshot, maps, view.limit_method), other)
         self._view, self._shown, self._failed = view, shown, False
+        self._leaves |= leaves
         self._controls.show(shown, self._names, self._commits[1], maps["s_true"].to_numpy())
-        with _frozen(self._doc):
-            for panel in self._on(view.page):
-                panel.show(shown)
         for name, root in self._pages.items():
             root.visible = name == view.page
-        if self._pages[view.page] not in self._layout.children:  # a figure without data is not worth drawing
-            self._layout.children = [*self._layout.children, self._pages[view.page]]
+        first, *rest = self._on(view.page)
+        self._show_panels(shown, [first])
         heading = _heading(shown)
         self._browser.update(
             title=heading,
@@ -229,11 +243,40 @@ class _Page:
             progress="",
             page=view.page,
             theme=view.theme,
-            leaves=leaves,
-            stem=picture_name(shown, "", ""),
+            stem=picture_stem(view),
         )
-        self._browser.address = view.address()
         self._paint()
+        if rest:  # when what is seen first is on its way
+            self._doc.add_next_tick_callback(partial(self._finish, shown, rest))
+        else:
+            self._finish(shown, [])
+
+    def _finish(self, shown: Shown, panels: Sequence[Panel]) -> None:
+        """Show the panels that are left, unless something else is shown by now, and let the address follow."""
+        if shown is self._shown:
+            self._show_panels(shown, panels)
+            self._browser.leaves = self._leaves
+            self._browser.address = shown.view.address()
+            self._leaves = False
+
+    def _show_panels(self, shown: Shown, panels: Sequence[Panel]) -> None:
+        page = self._pages[shown.view.page]
+        # a figure without data is not worth drawing
+        new = [each.root for each in panels if each.root not in page.children]
+        with _frozen(self._doc) if new else nullcontext():
+            for panel in panels:
+                panel.show(shown)
+            if new:
+                page.children = [*page.children, *new]
+            if page not in self._layout.children:
+                self._layout.children = [*self._layout.children, page]
+
+    def _side(self, view: View, snapshot: str, maps: xr.Dataset, label: str) -> Side:
+        """Return a side of a view: the one that panels know already, if it is the same."""
+        told = view.study, snapshot, label, view.cl, view.s_low, view.s_high
+        if told not in self._sides:
+            self._sides = dict([*self._sides.items()][-1:]) | {told: side_of(view, snapshot, maps, label)}
+        return self._sides[told]
 
     def _fail(self, heading: str, sentence: str) -> None:
         self._failed = True
@@ -246,9 +289,7 @@ class _Page:
         """Return the panels of a page, made when it is seen first."""
         if page not in self._panels:
             self._panels[page] = self._panels_of(page)
-            self._pages[page] = Column(
-                children=[each.root for each in self._panels[page]], sizing_mode="stretch_width", margin=0
-            )
+            self._pages[page] = Column(sizing_mode="stretch_width", margin=0)
         return self._panels[page]
 
     def _panels_of(self, page: str) -> list[Panel]:
@@ -289,17 +330,22 @@ class _Page:
         """Look how far the work is, and follow when there is a new commit."""
         try:
             said = await progress(self._held, study)
-            newest = await self._held.newest(study)
+            newest, names = await self._held.newest(study), await self._held.names()
             maps = self._maps
             if maps.get((study, "main"), ("",))[0] != newest:
                 maps = {**maps, (study, "main"): await self._held.maps(study, "main")}
         except CovsvcError as error:
-            said, maps = str(error), self._maps
-        self._later(self._follow, study, said, maps)
+            said, maps, names = str(error), self._maps, self._names
+        self._later(self._follow, study, said, maps, names)
 
-    def _follow(self, study: str, said: str, maps: dict[tuple[str, str], tuple[str, xr.Dataset]]) -> None:
+    def _follow(
+        self, study: str, said: str, maps: dict[tuple[str, str], tuple[str, xr.Dataset]], names: list[str]
+    ) -> None:
         if (study, "main") != (self._view.study, self._view.at) or self._work is not None:
             return
+        if names != self._names:
+            self._names = names
+            self._controls.offer_studies(names, study)
         if maps is not self._maps:
             self._maps = {**self._maps, (study, "main"): maps[study, "main"]}
             self._show(self._view, leaves=False)
@@ -352,18 +398,4 @@ def _sentence(shown: Shown) -> str:
     if shown.view.page != "maps":
         return read
     column = shown.side.column
-    said, worst, coverage = [describe_marks(column)], column.worst, column.coverage
-    if worst is not None and column.known.any():
-        row, node = divmod(int(np.nanargmin(coverage)), coverage.shape[1])
-        lowest = coverage[row, node]
-        said.append(
-            f"Lowest coverage {'on the grid ' if worst.value < lowest else ''}{probability(lowest, column.cl)} at "
-            f"s_true = {column.s_true[node]:.4g}, b = {column.b[row]:.4g}"
-        )
-        if worst.value < lowest:
-            said[-1] += (
-                f"; between its values, exactly, {probability(worst.value, column.cl)} near "
-                f"s_true = {worst.s_true:.4g}, b = {worst.b:.4g}"
-            )
-        said[-1] += "."
-    return " ".join([*said, read])
+    return " ".join(filter(None, [describe_marks(column), describe_lowest(column), read]))

@@ -96,6 +96,17 @@ def sigma_of(column: Column, low: float, high: float) -> Painting:
     return Painting(column, shown, sigma, scale, hatched=undefined, crossed=np.isposinf(sigma))
 
 
+def verdicts_of(column: Column) -> list[str]:
+    """Return the verdict on each cell, in words."""
+    return [VERDICTS[each] for each in cell_verdict(column.maps).to_numpy().ravel().tolist()]
+
+
+def counts_of(column: Column) -> list[str]:
+    """Return how many toys of each cell were covered."""
+    counts = zip(*(column.values(name).ravel().tolist() for name in ("n_covered", "n_toys")), strict=True)
+    return [f"{k:.0f} of {n:.0f} toys" if n else NOTHING for k, n in counts]
+
+
 def told_of(column: Column) -> dict[str, list[str]]:
     """Return what is known of each cell, in words; what is known of none is left out."""
 
@@ -109,15 +120,14 @@ def told_of(column: Column) -> dict[str, list[str]]:
     def covered(value: Any) -> str:
         return probability(value, column.cl)
 
-    counts = zip(*(column.values(name).ravel().tolist() for name in ("n_covered", "n_toys")), strict=True)
     rates = [
         map(rate, np.where(np.isfinite(exact), exact, column.values(f"p_{status}")).ravel().tolist())
         for status in RATES
         for exact in (column.values(f"exact_p_{status}"),)
     ]
     told = {
-        "verdict": [VERDICTS[each] for each in cell_verdict(column.maps).to_numpy().ravel().tolist()],
-        "covered": [f"{k:.0f} of {n:.0f} toys" if n else NOTHING for k, n in counts],
+        "verdict": verdicts_of(column),
+        "covered": counts_of(column),
         "coverage of toys (95 %)": with_ends(covered, "coverage"),
         "exact coverage": words(covered, "exact_coverage"),
         "median limit of toys (95 %)": with_ends(number, "sigma_med"),

@@ -9,6 +9,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -19,6 +20,7 @@ from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
 from bokeh.document import Document
 from bokeh.embed.server import server_html_page_for_session
+from bokeh.protocol.exceptions import ProtocolError
 from bokeh.resources import Resources
 from bokeh.server.server import BaseServer
 from bokeh.server.session import ServerSession
@@ -32,6 +34,7 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.iostream import IOStream
 from tornado.web import OutputTransform, RequestHandler, StaticFileHandler
+from tornado.websocket import WebSocketClosedError
 
 from covsvc.errors import CovsvcError
 from covsvc.service.serving import addresses_of, listen, url_of
@@ -64,11 +67,19 @@ UNUSED = 15_000
 LOOK = 2000
 """Milliseconds between two looks whether the tokens of open pages are still known."""
 
+SETTLED = 2.0
+"""Seconds after which a child process is made ready: what comes before is for the first page."""
+
 TELLING = 0.1
 """Seconds in which pages are told that the server stops."""
 
 SCRIPTS: Any = ["bokeh", "bokeh-widgets"]
 """What of Bokeh the page is made with; all of it is twice as much."""
+
+_SESSION = ("bokeh-session-id", "bokeh-token")
+"""By which Bokeh lets a page ask for a document that it names itself; here each has a new one."""
+
+_SCRIPT = re.compile(r"/static/js/[\w.-]+")
 
 _POLICY = {
     "default-src": "'none'",
@@ -119,6 +130,9 @@ class Page(Plain, DocHandler):
             self.set_header("Retry-After", "30")
             self.tell(503, f"{self.application.most_readers} pages are open, as many as may be; try again in a minute.")
             return
+        if any(name in told for name in _SESSION for told in (self.request.arguments, self.request.headers)):
+            self.send_error(403)
+            return
         session: Any = await self.get_session()  # type: ignore[misc]
         nonce = secrets.token_urlsafe(16)
         page = self.application.page(session, self.application.readers.owner(self.request))
@@ -141,9 +155,19 @@ class Socket(WSHandler):
     def open(self) -> None:
         """Begin to talk with a page."""
         self.application.sockets.add(self)
-        super().open()
+        try:
+            super().open()
+        except (ProtocolError, ValueError, LookupError, TypeError) as error:
+            LOG.info("a connection with no session of ours: %s", type(error).__name__)
+            self.close()
+            return
         if len(self.application.sockets) > self.application.most_readers:
             self.close(1013, "too many pages are open")  # one that was away for long, and wants a new document
+
+    async def send_message(self, message: Any) -> None:
+        """Tell a page what has changed; one that was closed meanwhile is no reason for a word."""
+        with suppress(WebSocketClosedError):
+            await message.send(self)
 
     def on_close(self) -> None:
         """End when the page ends."""
@@ -241,7 +265,7 @@ class Dashboard(BokehTornado):
         if request.path in self._places:
             handler, options = self._places[request.path]
             return self.get_handler_delegate(request, handler, options)
-        if request.path == "/favicon.ico" or request.path.startswith("/static/js/"):
+        if request.path == "/favicon.ico" or _SCRIPT.fullmatch(request.path):
             return super().find_handler(request)
         if request.path.startswith("/own/"):
             name = [request.path.removeprefix("/own/").encode()]
@@ -332,6 +356,12 @@ class DashboardServer(BaseServer):
         """Do what is slow the first time."""
         await self._app.warm()
 
+    async def warm_child(self) -> None:
+        """Do the same in a child process, before somebody waits for it."""
+        await asyncio.sleep(SETTLED)
+        with suppress(CovsvcError):  # which who asks is told, too
+            await self._app.held.warm()
+
 
 def make_server(
     store: str | Path,
@@ -399,7 +429,9 @@ async def _answer(make: Callable[[], DashboardServer], announce: Callable[[str],
         await server.warm()
         server.start()
         announce(server.url)
+        warming = loop.create_task(server.warm_child())
         came = await asked
+        warming.cancel()
         LOG.info("stopped by %s", signal.Signals(came).name)
         return came
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import xarray as xr
 from bokeh.models.ui.ui_element import UIElement
@@ -84,8 +84,7 @@ class Panel(Protocol):
         ...
 
 
-def picture_name(shown: Shown, what: str, suffix: str) -> str:
-    """Return the name of a file that is downloaded."""
-    view = shown.view
-    words: list[Any] = [view.study, view.limit_method, f"cl{view.cl:g}", what]
-    return "-".join(str(each).replace("/", "_").replace(" ", "_") for each in words) + suffix
+def picture_stem(view: View) -> str:
+    """Return how the names of pictures begin that are downloaded; what is seen on them follows."""
+    words = view.study, view.limit_method, f"cl{view.cl:g}"
+    return "".join(f"{each.replace('/', '_').replace(' ', '_')}-" for each in words)

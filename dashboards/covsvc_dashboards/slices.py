@@ -32,7 +32,7 @@ from covsvc.report.notation import NOTHING, number, probability
 from covsvc.report.strokes import strokes
 from covsvc_dashboards.downloads import picture_buttons
 from covsvc_dashboards.labels import shortened
-from covsvc_dashboards.style import Style
+from covsvc_dashboards.style import SIDE_BY_SIDE, Style
 from covsvc_dashboards.twin import Twin, table_twin
 
 AXES = {"s_true": "true signal s_true (events)", "b": "background b (events)"}
@@ -43,11 +43,6 @@ LIGHTER = 0.45
 """So much white is in the colours of the report on dark paper."""
 MOST_LETTERS = 24
 """Of a label in a legend."""
-BESIDE = (
-    ":host { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, max(24rem, 40%)), 1fr)); "
-    "gap: 1rem; }"
-)
-"""Two beside each other where there is room, else under each other."""
 
 _POINTS = ("method", "marker", "low", "high", "said", "colour")
 
@@ -89,7 +84,7 @@ class Slices:
         self.root = Row(
             children=[each.root for each in self.figures.values()],
             sizing_mode="stretch_width",
-            stylesheets=[InlineStyleSheet(css=BESIDE)],
+            stylesheets=[InlineStyleSheet(css=SIDE_BY_SIDE)],
         )
 
     def show(self, methods: Sequence[Column], looks: Mapping[str, Look], cell: tuple[int, int]) -> None:

@@ -1,4 +1,4 @@
-"""How the page looks: colours in light and dark."""
+"""How the page looks: colours in light and dark, and what stands beside what."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ from bokeh.models.annotations import ColorBar, Legend, Title
 
 FOLDER = Path(__file__).parent / "own"
 """Style sheets and scripts that the server hands out as ``own/``."""
+
+WRAPPED = ":host { flex-wrap: wrap; gap: .3rem .8rem; align-items: end; }"
+"""Widgets in a row, or in several where there is little room."""
+
+SIDE_BY_SIDE = """
+:host { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, max(26rem, 40%)), 1fr)); gap: 1rem; }
+:host > * { min-width: 0; }
+"""
+"""Two figures beside each other where there is room, else under each other."""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ class View:
         One of `QUANTITIES`.
     order : str
         One of `ORDERS`.
+    slices : tuple of str
+        Labels of the methods that stand beside `limit_method` in the slices through the cell.
     theme : str
         ``"light"``, ``"dark"``, or as the reader's system has it.
     """
@@ -61,13 +63,23 @@ class View:
     other_at: str = ""
     quantity: str = "coverage"
     order: str = "study"
+    slices: tuple[str, ...] = ()
     theme: str = ""
 
+    @property
+    def cell(self) -> tuple[float, float] | None:
+        """The b and s_true of the cell that is looked at, if it was chosen."""
+        return None if self.b is None or self.s_true is None else (self.b, self.s_true)
+
     def address(self) -> str:
-        """Return the query of the address that reproduces the view, without what was not chosen."""
+        """Return the query of the address that reproduces the view, without what was not chosen.
+
+        Of several labels each has a place of its own, ``slices=cls&slices=zech``: labels may hold commas.
+        """
         told = {each.name: getattr(self, each.name) for each in fields(self)}
         chosen = {name: value for name, value in told.items() if value != getattr(View, name)}
-        return urlencode({name: f"{value:.12g}" if name in _NUMBERS else value for name, value in chosen.items()})
+        texts = {name: f"{value:.12g}" if name in _NUMBERS else value for name, value in chosen.items()}
+        return urlencode(texts, doseq=True)
 
 
 def asked_of(arguments: Mapping[str, Sequence[bytes]]) -> tuple[View, list[str]]:
@@ -78,11 +90,15 @@ def asked_of(arguments: Mapping[str, Sequence[bytes]]) -> tuple[View, list[str]]
     arguments : mapping
         Of the request: lists of bytes by name.
     """
-    told: dict[str, str | float] = {}
+    told: dict[str, str | float | tuple[str, ...]] = {}
     wrong = []
     for each in fields(View):
-        text = (arguments.get(each.name) or [b""])[0].decode("utf-8", "replace").strip()
-        if not text:
+        texts = [text.decode("utf-8", "replace") for text in arguments.get(each.name, ())]
+        if each.name == "slices":
+            told[each.name] = tuple(dict.fromkeys(filter(str.strip, texts)))
+            continue
+        text = next(iter(texts), "")
+        if not text.strip():
             continue
         if each.name not in _NUMBERS:
             told[each.name] = text

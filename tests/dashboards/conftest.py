@@ -41,8 +41,9 @@ def server(store):
 @pytest.fixture(scope="module")
 def browser():
     """Start a Chromium; until its module ends nothing else may run an event loop on the thread of the tests."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as started:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         found = started.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)

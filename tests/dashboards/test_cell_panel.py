@@ -265,6 +265,7 @@ def test_browser_adds_a_method_to_the_slices_with_the_keyboard_alone(tab):
     box.focus()
     page.keyboard.press("Space")
     page.wait_for_function(f"name => ({MODEL})(name).short.length === 2", arg="short")
+    page.wait_for_url("**slices=f%2C+c**")
     own = page.get_by_role("checkbox", name="bayes_jeffreys")
     own.focus()
     page.keyboard.press("Space")

@@ -83,7 +83,7 @@ def test_cells_in_which_one_alone_fails_are_outlined_and_counted(store):
     change = pair.paintings()[2]
     np.testing.assert_array_equal(change.hatched, under)
     np.testing.assert_array_equal(change.outlined, under)
-    assert any(f"A in {under.sum()} cells (hatched), B in 0" in each for each in pair.sentences())
+    assert f"A in {under.sum()} cells (hatched), B in 0" in pair.seen()["change"][1]
     other_way = pair_of(store, "classical", "bayes_jeffreys").paintings()[2]
     np.testing.assert_array_equal(other_way.outlined, under)
     assert not other_way.hatched.any()
@@ -194,6 +194,8 @@ def test_two_methods_are_compared_and_their_toys_counted_in_a_browser(tab, store
     page.get_by_label("cell: true signal").select_option(label="4")
     page.get_by_role("heading", name="s_true = 4, b = 0").wait_for()
     assert page.get_by_text("toys are discordant").count() == 0
+    page.get_by_label("coverage of B as a table").check()
+    page.locator("table", has_text="Coverage of B: bayes_jeffreys at cl = 0.9").wait_for()
     page.get_by_label("coverage, A less B as a table").check()
     # at b = 0 and s_true = 1.5 B covers where there is an event
     page.get_by_text(f"1.0000 (+{np.exp(-1.5):.3g}); only B below").wait_for()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import asynccontextmanager
 
 import pytest
 
 from covsvc import api
 from covsvc.errors import StoreError
-from covsvc_dashboards import held as module
 from covsvc_dashboards.held import Held
 
 
@@ -39,17 +37,11 @@ def test_commits_are_offered_by_their_names_and_then_the_last_ones(store):
         api.open_cube(store, "tiny", value).close()
 
 
-def test_maps_are_at_hand_once_they_were_asked_for_and_until_main_may_have_moved(store, monkeypatch):
+def test_maps_are_those_of_the_newest_commit(store):
     async def ask():
         async with holding(store) as held:
-            assert held.ready("tiny", "main") is None
             snapshot, maps = await held.maps("tiny", "main")
-            assert held.ready("tiny", "main") == (snapshot, maps)
-            assert held.ready("tiny", "first") is None
             assert await held.newest("tiny") == snapshot
-            monkeypatch.setattr(module, "FRESH", 0.0)
-            time.sleep(0.01)
-            assert held.ready("tiny", "main") is None
             return maps
 
     maps = asyncio.run(ask())
@@ -72,6 +64,15 @@ def test_what_is_not_there_is_said_without_the_place_of_the_store(store, study, 
         asyncio.run(ask())
     assert str(caught.value).startswith(said)
     assert store not in str(caught.value)
+
+
+def test_a_child_has_imported_what_it_needs_before_somebody_waits(store):
+    async def ask():
+        async with holding(store) as held:
+            await held.warm()
+            return await held.in_child(eval, "'icechunk' in __import__('sys').modules")
+
+    assert asyncio.run(ask())
 
 
 def test_a_job_that_breaks_off_is_told_and_the_next_one_is_done(store):

@@ -108,7 +108,7 @@ def test_theme_follows_the_system_until_one_is_chosen(tab):
     page.wait_for_function(f"({FIGURE})('#ffffff') === 0")
     page.get_by_role("button", name="Dark").click()
     page.wait_for_function(f"({FIGURE})('#14161a') === 0")
-    assert page.url.endswith("&theme=dark")
+    page.wait_for_url("**&theme=dark")
     page.emulate_media(color_scheme="light")
     page.reload()
     rest(page)
@@ -151,8 +151,9 @@ def test_page_follows_work_that_goes_on(browser, tmp_path):
     page = browser.new_context().new_page()
     page.set_default_timeout(15_000)
     with running(store) as address:
-        page.goto(f"{address}/")
+        page.goto(f"{address}/?study=live&cl=0.9")
         expect(page.locator("#wrong")).to_contain_text("covsvc run", timeout=15_000)
+        assert page.url.endswith("/?study=live&cl=0.9")  # what is asked for is not lost while nothing can be shown
         work(study | {"n_toys": 200}, store)
         page.goto(f"{address}/?study=live&limit_method=poisson&cl=0.9&b=1&s_true=5")
         expect(page.get_by_text("of 200").first).to_be_visible(timeout=15_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import re
 import socket
@@ -136,7 +137,16 @@ def test_scripts_of_a_page_are_those_of_the_server(server):
 
 
 @pytest.mark.parametrize(
-    "path", ["/metadata", "/autoload.js", "/static/extensions/x", "/own/../server.py", "/own/none"]
+    "path",
+    [
+        "/metadata",
+        "/autoload.js",
+        "/static/extensions/x",
+        "/static/js/%00",
+        "/static/js/../../x",
+        "/own/../server.py",
+        "/own/none",
+    ],
 )
 def test_what_the_page_does_not_need_is_not_there(server, path):
     place = urlsplit(server)
@@ -163,14 +173,27 @@ def test_pages_of_other_hosts_cannot_connect(server, session):
         assert status == 101
 
 
-def test_a_session_that_the_server_did_not_give_is_refused(server, session):
+def test_a_session_that_the_server_did_not_give_is_refused(server, session, caplog):
     head, _, _ = session.rpartition(".")
     made_up = base64.urlsafe_b64encode(json.dumps({"session_id": "mine", "session_expiry": 2**40}).encode()).decode()
-    for session in (f"{head}.{'A' * 43}", made_up.rstrip("=")):
+    for session in (f"{head}.{'A' * 43}", made_up.rstrip("="), "x", "a.b", "bnVsbA"):
         with connected(server, session) as (_, answer, status):
             assert status == 101
             assert end_of(answer) is None
-    assert get(server, params={"bokeh-session-id": "mine"}).status_code == 403
+    assert "Traceback" not in caplog.text
+    for name in ("bokeh-session-id", "bokeh-token"):
+        assert get(server, params={name: "mine"}).status_code == 403
+        assert get(server, headers={name: session}).status_code == 403
+
+
+def test_a_page_that_is_closed_while_it_is_drawn_is_not_logged(server, caplog):
+    for _ in range(3):
+        session = session_of(get(server, params={"study": "tiny"}))
+        with connected(server, session) as (connection, answer, status):
+            assert (status, answer.read(1) != b"") == (101, True)
+            connection.sendall(b"\x88\x80" + bytes(4))
+        time.sleep(1)
+    assert [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING] == []
 
 
 def test_too_large_messages_and_addresses_are_refused(server, session):

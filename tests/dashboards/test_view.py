@@ -25,6 +25,7 @@ WHOLE = View(
     s_high=1e-9,
     other="a=b",
     other_at="main",
+    slices=('f, c & "<b>', "a=b"),
     theme="dark",
 )
 
@@ -40,9 +41,15 @@ def maps(store):
 
 
 def test_address_reproduces_the_view():
-    assert WHOLE.address().count("&") == 11
+    assert WHOLE.address().count("&") == 13
     view, wrong = read(WHOLE.address())
     assert (view, wrong) == (replace(WHOLE, s_true=0.333333333333), [])
+
+
+def test_spaces_at_the_ends_are_part_of_a_label():
+    view = View(study="tiny", limit_method=" a ", slices=(" b",))
+    assert read(view.address()) == (view, [])
+    assert read("study=+&limit_method=+&slices=+&cl=+0.9+") == (View(cl=0.9), [])
 
 
 def test_address_tells_only_what_was_chosen():
@@ -81,6 +88,7 @@ def test_view_without_choices_gets_the_first_method_and_level(maps):
         ({"cl": 0.5}, "cl = 0.5: not on the grid; the nearest are 0.9"),
         ({"b": 1.2, "s_true": 1.0}, "b = 1.2: not on the grid; the nearest are 1 and 3"),
         ({"b": 1.0, "s_true": -7.0}, "s_true = -7: not on the grid; the nearest are 0"),
+        ({"slices": ("f, c", "<b>")}, "slices = <b>: not in this commit of the study"),
         ({"s_low": 7.0}, "s_true from 7: nothing on the grid lies there; all of it is shown"),
         ({"s_low": 3.0, "s_high": 2.0}, "s_true from 3 to 2: nothing on the grid lies there; all of it is shown"),
         (
@@ -99,6 +107,11 @@ def test_a_number_of_a_cell_is_completed_by_where_coverage_is_lowest(maps):
     """At b = 0 bayes_jeffreys covers s_true = 1.5 only where there is an event: 1 - exp(-1.5), the least of its row."""
     view, wrong = fitted(View(study="tiny", limit_method="bayes_jeffreys", cl=0.9, b=0.0), maps)
     assert (view.b, view.s_true, wrong) == (0.0, 1.5, [])
+
+
+def test_methods_of_the_slices_stand_in_the_order_of_the_study(maps):
+    view, wrong = fitted(read("study=tiny&slices=mine&slices=&slices=f%2C+c&slices=mine")[0], maps)
+    assert (view.slices, wrong) == (("f, c", "mine"), [])
 
 
 def test_range_that_cuts_nothing_off_is_none(maps):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from covsvc.report.column import columns
+from covsvc.report.coverage_map import describe_lowest
 
 
 def column_of(maps):
@@ -36,6 +37,18 @@ def test_worst_coverage_from_toys_says_so(make_maps):
     maps["coverage"][0, 0, 1, 0] = 0.5
     worst = column_of(maps).worst
     assert (worst.value, worst.s_true, worst.b, worst.source) == (0.5, 1.0, 3.0, "toys at the grid")
+
+
+def test_lowest_coverage_of_the_grid_is_told_and_what_is_lower_between_its_values(make_maps):
+    maps = make_maps({"classical": "upper"}, cl=(0.9,), b=(0.0, 3.0), s_true=(0.0, 1.0, 2.0), exact=False)
+    maps["coverage"][0, 0, 1, 2] = 0.5
+    column = column_of(maps)
+    assert column.lowest == (1, 2)
+    assert describe_lowest(column) == "Lowest coverage 0.5000 at s_true = 2, b = 3."
+    lower = column_of(maps.assign(worst_coverage=maps["worst_coverage"].copy(data=[[[0.91, 0.25]]])))
+    assert describe_lowest(lower).startswith("Lowest coverage on the grid 0.5000 at s_true = 2, b = 3; between its ")
+    unknown = column_of(maps.assign({name: maps[name] * np.nan for name in ("coverage", "exact_coverage")}))
+    assert (unknown.lowest, describe_lowest(unknown)) == (None, "")
 
 
 def test_unsorted_axes_are_sorted(make_maps):

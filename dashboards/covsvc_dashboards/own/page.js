@@ -32,8 +32,8 @@ function follow(browser) {
     nameHandles();
   };
   const go = () => {
-    const query = browser.address ? "?" + browser.address : "";
-    if (location.search !== query) {
+    const query = "?" + browser.address;
+    if (browser.address && location.search !== query) {  // while nothing is shown, the address says what is asked for
       history[browser.leaves ? "pushState" : "replaceState"](null, "", location.pathname + query);
     }
   };
