@@ -98,7 +98,7 @@ def running(store, **options):
         started.set()
         await told.asked.wait()
         told.server.stop()
-        await asyncio.sleep(0.1)  # pages are told
+        await told.server.ended()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()

@@ -347,10 +347,14 @@ class DashboardServer(BaseServer):
         super().__init__(IOLoop.current(), app, http)
 
     def stop(self, wait: bool = True) -> None:
-        """Stop, end all children, and, as soon as pages were told, all connections."""
+        """Tell all pages, and end all children; see `ended`."""
         super().stop(wait)
         self._app.held.close()
-        self.io_loop.call_later(TELLING / 2, self._http.close_all_connections)
+
+    async def ended(self) -> None:
+        """Wait until pages were told that the server stops, and close all connections."""
+        await asyncio.sleep(TELLING)
+        await self._http.close_all_connections()
 
     async def warm(self) -> None:
         """Do what is slow the first time."""
@@ -436,7 +440,7 @@ async def _answer(make: Callable[[], DashboardServer], announce: Callable[[str],
         return came
     finally:
         server.stop()
-        await asyncio.sleep(TELLING)
+        await server.ended()
 
 
 def _make(held: Held, doc: Document) -> None:

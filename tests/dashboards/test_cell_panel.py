@@ -224,7 +224,7 @@ def test_browser_shows_the_limits_of_the_cell_that_is_clicked(tab, store):
     page.get_by_role("heading", name="Cell at s_true = 1.5, b = 0").wait_for()
     page.get_by_text("Each row holds the upper limits").wait_for()
     table = page.locator("table", has_text="All methods at s_true = 1.5, b = 0")
-    assert table.locator("tbody tr").count() == 5
+    expect(table.locator("tbody tr")).to_have_count(5)
     assert table.get_by_role("row", name="bayes_jeffreys").locator("td").nth(3).inner_text() == "0.7769"
     bars = page.evaluate(MODEL, "limit")
     of_jeffreys = [at for at, label in enumerate(bars["method"]) if label == "bayes_jeffreys"]

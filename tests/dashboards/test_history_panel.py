@@ -110,6 +110,7 @@ def test_a_reader_sees_what_became_worse_and_opens_the_baseline_before(tab, stor
     page = tab(study="tiny", page="history", cl=0.9, limit_method="mine")
     page.get_by_text(f"Became worse: mine at v2 (now {BELOW:.4f} below)").wait_for()
     figure = page.locator('button[data-what="history"][data-format="png"]').get_attribute("data-figure")
+    page.wait_for_function(f"figure => ({SOURCES})(figure).marker.some(each => each.x.length)", arg=figure)
     held = page.evaluate(SOURCES, figure)
     (points,) = held["baseline"]
     assert points["baseline"] == ["v1", "v2"] * 5
@@ -133,6 +134,8 @@ def test_a_reader_sees_what_became_worse_and_opens_the_baseline_before(tab, stor
     page.keyboard.press("t")  # toys a second
     page.wait_for_function("location.search.includes('quantity=speed')")
     page.get_by_text("another machine has another speed").wait_for()
+    up = "figure => (" + SOURCES + ")(figure).marker.some(each => each.marker.includes('triangle'))"
+    page.wait_for_function(up, arg=figure)
     (faster, *_) = [each for each in page.evaluate(SOURCES, figure)["marker"] if each["x"]]
     assert faster["marker"] == ["triangle"] * 5, "v2 was told to be twice as fast"
 

@@ -156,9 +156,9 @@ def test_page_follows_work_that_goes_on(browser, tmp_path):
         assert page.url.endswith("/?study=live&cl=0.9")  # what is asked for is not lost while nothing can be shown
         work(study | {"n_toys": 200}, store)
         page.goto(f"{address}/?study=live&limit_method=poisson&cl=0.9&b=1&s_true=5")
-        expect(page.get_by_text("of 200").first).to_be_visible(timeout=15_000)
+        expect(page.get_by_text("of 200").first).to_be_visible(timeout=60_000)  # a child starts first
         work(study | {"n_toys": 400}, store)
-        expect(page.get_by_text("of 400").first).to_be_visible(timeout=15_000)
+        expect(page.get_by_text("of 400").first).to_be_visible(timeout=60_000)
         assert page.url.endswith("/?study=live&limit_method=poisson&cl=0.9&b=1&s_true=5")
     page.context.close()
 
