@@ -99,7 +99,7 @@ def draw(browser: Any, base: str, arguments: argparse.Namespace) -> None:
         page.wait_for_function(DRAWN, arg="")
         page.wait_for_timeout(1000)
         drawn = Image.open(io.BytesIO(page.screenshot()))
-        drawn.convert("RGB").quantize(128).save(arguments.pictures / f"dashboard-{name}.png", optimize=True)
+        drawn.convert("RGB").save(arguments.pictures / f"dashboard-{name}.png", optimize=True)
         page.context.close()
 
 

@@ -31,9 +31,9 @@ class Controls:
         self._study = self._select("study", 150, self._choose_study)
         self._at = self._select("commit", 230, lambda value: change(at=value))
         self._method = self._select("limit method", 180, lambda value: change(limit_method=value))
-        self._cl = self._select("confidence level (cl)", 140, lambda value: change(cl=float(value)))
-        self._b = self._select("cell: background b", 140, lambda value: self._choose_cell(b=value))
-        self._s_true = self._select("cell: true signal s_true", 160, lambda value: self._choose_cell(s_true=value))
+        self._cl = self._select("confidence level (cl)", 170, lambda value: change(cl=float(value)))
+        self._b = self._select("cell: background b", 150, lambda value: self._choose_cell(b=value))
+        self._s_true = self._select("cell: true signal s_true", 175, lambda value: self._choose_cell(s_true=value))
         self._range = RangeSlider(
             title="range of s_true (events)",
             name="range",
@@ -54,9 +54,7 @@ class Controls:
                 self._method,
                 self._cl,
                 self._range,
-                self._b,
-                self._s_true,
-                self._reset,
+                Row(children=[self._b, self._s_true, self._reset], stylesheets=[InlineStyleSheet(css=WRAPPED)]),
             ],
             stylesheets=[InlineStyleSheet(css=WRAPPED)],
             name="controls",
