@@ -98,7 +98,7 @@ def test_what_is_wrong_in_an_address_is_said(tab):
     expect(said).to_contain_text("b = 7")
     expect(said).to_contain_text("at = nowhere")
     expect(said).to_contain_text("theme = green")
-    assert re.search(r"/\?study=tiny&limit_method=classical&cl=0.9&b=\d&s_true=1$", page.url)
+    expect(page).to_have_url(re.compile(r"/\?study=tiny&limit_method=classical&cl=0.9&b=\d&s_true=1$"))
 
 
 def test_theme_follows_the_system_until_one_is_chosen(tab):
