@@ -34,6 +34,11 @@ def probability(value: Any, cl: float | None = None, digits: int = 4) -> str:
     return f"{value:.{digits}f}"
 
 
+def with_ends(value: str, low: str, high: str) -> str:
+    """Write a value with the ends of its interval in brackets, where they are known."""
+    return value if low == NOTHING else f"{value} ({low} to {high})"
+
+
 def rate(value: float) -> str:
     """Write the rate of a status: 0 only where it is zero."""
     if math.isnan(value):

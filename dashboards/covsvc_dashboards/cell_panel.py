@@ -17,13 +17,13 @@ from covsvc import api
 from covsvc.commands import replay_command
 from covsvc.errors import CovsvcError
 from covsvc.report.column import Column, columns
-from covsvc.report.notation import NOTHING, number, place, probability, rate
+from covsvc.report.notation import NOTHING, number, place, probability, rate, with_ends
 from covsvc.selection import nodes_of, select, with_axes
 from covsvc_dashboards.distributions import DistributionsFigure, describe_distributions, distribution_table
 from covsvc_dashboards.downloads import picture_buttons
 from covsvc_dashboards.held import Held
 from covsvc_dashboards.paintings import VERDICTS
-from covsvc_dashboards.shown import Change, Shown
+from covsvc_dashboards.shown import Change, Shown, when_free
 from covsvc_dashboards.slices import Curve, Slices, looks_of
 from covsvc_dashboards.style import Style
 from covsvc_dashboards.twin import Twin, table_twin
@@ -175,14 +175,12 @@ class CellPanel:
 
     def _later(self, asked: tuple[_Cell, str], do: Any) -> None:
         """Do something when the document can be changed, unless something else is looked at by then."""
-        document = self.root.document
 
         def change() -> None:
             if self._asked == asked:
                 do()
 
-        if document is not None:
-            document.add_next_tick_callback(change)
+        when_free(self.root, change)
 
     def _tell_distributions(self, asked: tuple[_Cell, str], told: list[dict[str, Any]]) -> None:
         self._told = asked[0], told
@@ -225,11 +223,11 @@ def cell_table(shown: Shown, b: float, s_true: float) -> str:
         [
             VERDICTS[row["verdict"]].partition(":")[0],
             f"{row['n_covered']:,} of {row['n_toys']:,}" if row["n_toys"] else NOTHING,
-            _between(*(probability(row[f"coverage{end}"], cl) for end in _ENDS)),
+            with_ends(*(probability(row[f"coverage{end}"], cl) for end in _ENDS)),
             probability(row["exact_coverage"], cl),
-            _between(*(number(row[f"sigma_med{end}"]) for end in _ENDS)),
+            with_ends(*(number(row[f"sigma_med{end}"]) for end in _ENDS)),
             number(row["exact_median_upper"]),
-            _between(*(number(row[f"sigma_med_over_true{end}"]) for end in _ENDS)),
+            with_ends(*(number(row[f"sigma_med_over_true{end}"]) for end in _ENDS)),
             number(row["exact_sigma_med_over_true"]),
             *(rate(row[f"p_{status}"]) for status in ("empty", "unbounded", "failed")),
         ]
@@ -248,10 +246,6 @@ _ABOVE = (
     "Dotted: the cell.</p>"
     "<p>Methods in the slices:</p>"
 )
-
-
-def _between(value: str, low: str, high: str) -> str:
-    return value if low == NOTHING else f"{value} ({low} to {high})"
 
 
 def _heading(column: Column, b: float, s_true: float, is_chosen: bool) -> str:

@@ -40,7 +40,7 @@ from covsvc_dashboards.held import Held
 from covsvc_dashboards.labels import paragraphs
 from covsvc_dashboards.maps_panel import coverage_table
 from covsvc_dashboards.paintings import Painting, Scale, counts_of, coverage_of, told_of, verdicts_of
-from covsvc_dashboards.shown import Change, Shown, Side
+from covsvc_dashboards.shown import Change, Shown, Side, when_free
 from covsvc_dashboards.style import SIDE_BY_SIDE, WRAPPED, Style
 from covsvc_dashboards.twin import Twin, table_twin
 
@@ -176,7 +176,7 @@ class ComparePanel:
                 self._commits = commits
                 self._offer(self._shown, self._shown.other)
 
-        self._when_free(offer)
+        when_free(self.root, offer)
 
     def _ask(self) -> None:
         """Count the discordant toys of the cell, in a child."""
@@ -201,7 +201,7 @@ class ComparePanel:
             self._counted[asked] = said
             self._tell()
 
-        self._when_free(tell)
+        when_free(self.root, tell)
 
     def _tell(self) -> None:
         """Show what was counted in the cell that is looked at, if it was."""
@@ -212,11 +212,6 @@ class ComparePanel:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)  # which nobody else holds
         task.add_done_callback(self._tasks.discard)
-
-    def _when_free(self, do: Any) -> None:
-        """Do something when the document can be changed, if it is still there."""
-        if (document := self.root.document) is not None:
-            document.add_next_tick_callback(do)
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ from covsvc.selection import nodes_of
 from covsvc_dashboards.downloads import picture_buttons
 from covsvc_dashboards.held import Held
 from covsvc_dashboards.labels import in_lines, plain, shortened
-from covsvc_dashboards.shown import Change, Shown
+from covsvc_dashboards.shown import Change, Shown, when_free
 from covsvc_dashboards.style import WRAPPED, Style
 from covsvc_dashboards.twin import Twin, table_twin
 from covsvc_dashboards.view import View
@@ -229,8 +229,7 @@ class HistoryPanel:
             if self._asked[1] == snapshot:
                 do()
 
-        if (document := self.root.document) is not None:
-            document.add_next_tick_callback(change)
+        when_free(self.root, change)
 
     def _take(self, study: str, found: xr.Dataset) -> None:
         self._trend = study, found

@@ -12,7 +12,7 @@ from covsvc.contracts import FloatArray
 from covsvc.report.column import BoolArray, Column
 from covsvc.report.coverage_map import scale_ticks as coverage_ticks
 from covsvc.report.coverage_map import source
-from covsvc.report.notation import NOTHING, number, probability, rate
+from covsvc.report.notation import NOTHING, number, probability, rate, with_ends
 from covsvc.report.sigma_map import scale_ticks as sigma_ticks
 from covsvc.selection import cell_verdict
 from covsvc.tally import RATES
@@ -113,9 +113,8 @@ def told_of(column: Column) -> dict[str, list[str]]:
     def words(write: Callable[[Any], str], name: str) -> list[str]:
         return [write(value) for value in column.values(name).ravel().tolist()]
 
-    def with_ends(write: Callable[[Any], str], name: str) -> list[str]:
-        parts = zip(*(words(write, each) for each in (name, f"{name}_low", f"{name}_high")), strict=True)
-        return [value if low == NOTHING else f"{value} ({low} to {high})" for value, low, high in parts]
+    def intervals(write: Callable[[Any], str], name: str) -> list[str]:
+        return list(map(with_ends, *(words(write, each) for each in (name, f"{name}_low", f"{name}_high"))))
 
     def covered(value: Any) -> str:
         return probability(value, column.cl)
@@ -128,11 +127,11 @@ def told_of(column: Column) -> dict[str, list[str]]:
     told = {
         "verdict": verdicts_of(column),
         "covered": counts_of(column),
-        "coverage of toys (95 %)": with_ends(covered, "coverage"),
+        "coverage of toys (95 %)": intervals(covered, "coverage"),
         "exact coverage": words(covered, "exact_coverage"),
-        "median limit of toys (95 %)": with_ends(number, "sigma_med"),
+        "median limit of toys (95 %)": intervals(number, "sigma_med"),
         "exact median limit": words(number, "exact_median_upper"),
-        "sigma_Med/sigma_True (95 %)": with_ends(number, "sigma_med_over_true"),
+        "sigma_Med/sigma_True (95 %)": intervals(number, "sigma_med_over_true"),
         "exact sigma_Med/sigma_True": words(number, "exact_sigma_med_over_true"),
         "rates of " + ", ".join(RATES): [", ".join(each) for each in zip(*rates, strict=True)],
     }

@@ -88,3 +88,9 @@ def picture_stem(view: View) -> str:
     """Return how the names of pictures begin that are downloaded; what is seen on them follows."""
     words = view.study, view.limit_method, f"cl{view.cl:g}"
     return "".join(f"{each.replace('/', '_').replace(' ', '_')}-" for each in words)
+
+
+def when_free(root: UIElement, do: Callable[[], None]) -> None:
+    """Do something when the document of a panel can be changed, if it is still there."""
+    if (document := root.document) is not None:
+        document.add_next_tick_callback(do)

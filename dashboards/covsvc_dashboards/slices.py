@@ -28,7 +28,7 @@ from bokeh.plotting import figure
 
 from covsvc.contracts import FloatArray
 from covsvc.report.column import BoolArray, Column
-from covsvc.report.notation import NOTHING, number, probability
+from covsvc.report.notation import NOTHING, number, probability, with_ends
 from covsvc.report.strokes import strokes
 from covsvc_dashboards.downloads import picture_buttons
 from covsvc_dashboards.labels import shortened
@@ -293,7 +293,7 @@ class Slice:
 
     def _between(self, value: float, low: float, high: float) -> str:
         said = self._number(value)
-        return said if np.isnan(low) or np.isnan(value) else f"{said} ({self._number(low)} to {self._number(high)})"
+        return said if np.isnan(value) else with_ends(said, self._number(low), self._number(high))
 
     def _table(self, x: FloatArray, told: Mapping[str, Sequence[FloatArray]], caption: str) -> str:
         def cell(toys: float, low: float, high: float, exact: float) -> str:

@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 import pytest
 from dashboard_store import fill, rest, running
 
+from covsvc import api
+
 PATIENCE = 15_000
 """Milliseconds that anything on a page may take."""
 
@@ -29,6 +31,12 @@ def store(made):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", cache)
         yield store
+
+
+@pytest.fixture(scope="module")
+def cube(store):
+    """Return the cube that maps are compared with."""
+    return api.open_cube(store, "tiny").load()
 
 
 @pytest.fixture(scope="module")

@@ -33,11 +33,6 @@ PLACE = """([figure, s, row]) => {
 """Where a place of a figure is in the window."""
 
 
-@pytest.fixture(scope="module")
-def cube(store):
-    return api.open_cube(store, "tiny").load()
-
-
 @pytest.fixture
 def panel():
     return MapsPanel(lambda **_: None, Style())

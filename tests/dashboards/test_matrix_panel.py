@@ -33,11 +33,6 @@ TILES = """id => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def cube(store):
-    return api.open_cube(store, "tiny").load()
-
-
 @pytest.fixture
 def panel():
     return MatrixPanel(lambda **_: None, Style())
