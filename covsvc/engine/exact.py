@@ -173,12 +173,13 @@ class Coverage:
 
     def _weight(self, covered: NDArray[np.bool_]) -> FloatArray:
         """Return, for each value of the first count, the probability that the others make an interval which covers."""
-        weight: FloatArray = covered.reshape(self._values, -1) @ self._others
+        # no product of matrices: BLAS adds in an order that depends on the processor
+        weight: FloatArray = np.where(covered.reshape(self._values, -1), self._others, 0.0).sum(axis=1)
         return weight
 
     def _sum(self, covered: NDArray[np.bool_], s_true: float) -> float:
         (first,), _, chances = self._runs(np.array([s_true]))
-        return float(chances @ self._weight(covered)[first : first + len(chances)])
+        return float((chances * self._weight(covered)[first : first + len(chances)]).sum())
 
     def _covered_above(self, s: float) -> NDArray[np.bool_]:
         limits = self._limits
