@@ -1,7 +1,6 @@
 """Speed of a counting study, as ratios of paired and interleaved runs in one process.
 
-    python benchmarks/counting.py             the sweep, exact cells, the tables of limits
-    python benchmarks/counting.py --cluster   the share of kernels in all CPU time of a local cluster run, too
+    python benchmarks/counting.py
 
 Times are CPU seconds of the thread. The sweep is the whole work of a task: drawing the toys, ten methods at two
 confidence levels, tallies and digests; bare is rng.poisson and bincount on the same toys.
@@ -10,9 +9,7 @@ confidence levels, tallies and digests; bare is rng.poisson and bincount on the 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from covsvc import api
-from covsvc.engine.clusters import connect
 from covsvc.engine.exact import Coverage, chances_of
 from covsvc.engine.warm_up import run_kernels
 from covsvc.engine.work import enumerable, make_tables, order_of, run_task, sum_exactly
@@ -33,7 +29,6 @@ STUDY = Path(__file__).parent.parent / "deploy" / "studies" / "cleo-tau-mu-gamma
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=15, help="pairs of runs a figure")
-    parser.add_argument("--cluster", action="store_true", help="run the whole study on a local cluster, too")
     arguments = parser.parse_args()
     study = api.load_study(STUDY)
     run_kernels(study)
@@ -41,8 +36,6 @@ def main() -> None:
         for b, s_true in ((0.0, 3.0), (3.0, 3.0), (6.5, 12.0)):
             compare_sweep(study, b, s_true, toys, arguments.pairs)
     time_exact(study, arguments.pairs)
-    if arguments.cluster:
-        share_of_kernels(study)
 
 
 def compare_sweep(study: Study, b: float, s_true: float, toys: int, pairs: int) -> None:
@@ -100,22 +93,6 @@ def time_row(study: Study, b: float, pairs: int) -> None:
         f"exact, {columns} columns, b = {b:g}: cell {median(sum_cells) / cells * 1e6:.1f} us; a column: limits "
         f"{median(lambda: make_tables(row)) / columns * 1e3:.2f} ms, worst {median(search) / columns * 1e3:.2f} ms; "
         f"row of {cells} cells with the search {median(lambda: sum_exactly(row, tables)) * 1e3:.1f} ms"
-    )
-
-
-def share_of_kernels(study: Study) -> None:
-    with tempfile.TemporaryDirectory() as store, connect("local", 2) as client:
-        before = time.process_time(), sum(client.run(time.process_time).values())
-        begun = time.monotonic()
-        cube = api.run(study, store, client)
-        wall = time.monotonic() - begun
-        after = time.process_time(), sum(client.run(time.process_time).values())
-        kernels = json.loads(cube.attrs["commit"])["kernel_cpu_seconds"]
-    driver, workers = after[0] - before[0], after[1] - before[1]
-    print(
-        f"local cluster, 2 workers: {wall:.1f} s, {study.cells * study.n_toys / wall:,.0f} toys/s; kernel CPU "
-        f"{kernels:.2f} s, workers {workers:.2f} s, driver and scheduler {driver:.2f} s: kernels are "
-        f"{kernels / (driver + workers):.3f} of all CPU"
     )
 
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from covsvc.contracts import Calibration
 from covsvc.engine.calibrating import Calibrations, calibrations_at
+from covsvc.engine.condensing import run_condensed
 from covsvc.engine.gathering import gather, reason_of
-from covsvc.engine.work import make_tables, run_task, sum_exactly
+from covsvc.engine.work import make_tables, sum_exactly
 from covsvc.errors import TaskError
 from covsvc.study import Row, Task
 from covsvc.tally import Counter, ExactTally, Tally
@@ -61,7 +62,7 @@ def _here(rows: Iterable[Row], calibrations: Calibrations) -> Iterator[Tally | E
             yield exact
         for task in row.tasks:
             try:
-                yield run_task(task, tables, list(held), list(held.values()))
+                yield run_condensed(task, tables, list(held), list(held.values()))
             except Exception as error:  # an experiment may raise anything: its blocks are recorded as failed
                 yield _lost(task, reason_of(error))
 
@@ -91,7 +92,7 @@ def _submit(row: Row, client: Client, sent: Mapping[str, Future]) -> Iterator[tu
     if row.reach:
         yield client.submit(sum_exactly, row, tables, pure=False), row
     for task in row.tasks:
-        yield client.submit(run_task, task, tables, list(held), list(held.values()), pure=False), task
+        yield client.submit(run_condensed, task, tables, list(held), list(held.values()), pure=False), task
 
 
 def _itself(calibration: Calibration | str) -> Calibration | str:

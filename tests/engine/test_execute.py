@@ -67,6 +67,20 @@ def test_the_same_bits_on_one_worker(reference, tmp_path):
     assert_same(api.run(study, tmp_path, "local", n_workers=1, task_toys=3e5), cube)
 
 
+def test_workers_that_get_nothing_to_do_are_told_of(two_workers, small_study, tmp_path):
+    study = small_study(experiment="spectrum", methods="max_gap", s_true=[1, 2], b=0, n_toys=10_000_000)
+
+    def tell(said):
+        told.append(said)
+        if "workers" in said:  # it would take its time
+            raise KeyboardInterrupt
+
+    told: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        api.run(study.model_copy(update={"toys_per_block": 100_000}), tmp_path, two_workers, tell=tell, task_seconds=60)
+    assert "1 tasks for 2 workers: 1 of them have nothing to do" in told[-1]
+
+
 @pytest.mark.parametrize("task_toys", [1, 1e9])
 def test_the_same_bits_in_reversed_order_and_other_portions(reference, tmp_path, task_toys):
     study, cube = reference
