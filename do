@@ -258,12 +258,13 @@ run_some_tests() {
     [ "$failed" -ne 2 ] || exit 2 # interrupted: sh may be bash, which would go on
 }
 
-run_all_tests() { # several at once; then, one by one, those that take all cores or watch the time
+run_all_tests() { # several files at once; then, two at a time, those that compute for minutes on several cores
     but=''
     has_browser || but=' and not browser'
+    unset PYTHONDONTWRITEBYTECODE # hundreds of processes import the same files
     failed=0
-    run_some_tests -n logical --maxprocesses 4 --dist loadfile -m "not alone$but"
-    run_some_tests -m "alone$but"
+    run_some_tests -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not heavy$but"
+    run_some_tests -n 2 --dist loadfile --no-loadscope-reorder -m "heavy$but"
     [ "$failed" -eq 0 ] || say "some tests failed; each of the two runs of pytest names its own"
     exit "$failed"
 }

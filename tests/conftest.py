@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections import defaultdict
 
 import pytest
 from distribution import install
@@ -12,6 +14,36 @@ from covsvc.study import study_of
 
 collect_ignore = ["stranger"]
 """A package of somebody else, which has its own tests."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """Return one more than there are cores: tests wait for processes, servers and pages as much as they compute."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Read only the files that name the mark where the heavy tests are all that is asked for."""
+    if config.option.markexpr.split(" and ")[0] != "heavy" or collection_path.suffix != ".py":
+        return None
+    return True if "mark.heavy" not in collection_path.read_text() else None
+
+
+def pytest_collection_modifyitems(config, items):
+    """Begin with the files that take long, where they are done at the same time: nobody waits for them in the end."""
+    if not hasattr(config, "workerinput"):
+        return
+    files = defaultdict(list)
+    for item in items:
+        files[item.path].append(item)
+
+    def urgency(path):
+        limits = [float(each.args[0]) for item in files[path] for each in item.iter_markers("timeout")]
+        marks = [all(item.get_closest_marker(name) for item in files[path]) for name in ("system", "browser")]
+        return max([float(config.getini("timeout")), *limits]), *marks, len(files[path])
+
+    items[:] = [item for path in sorted(files, key=urgency, reverse=True) for item in files[path]]
+
 
 PLUGINS = '''
 import os

@@ -13,7 +13,7 @@ from scipy import stats
 
 import covsvc
 
-pytestmark = [pytest.mark.alone, pytest.mark.system, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.heavy, pytest.mark.system, pytest.mark.timeout(1800)]
 
 STUDY = Path(__file__).parents[2] / "deploy" / "studies" / "binned-shape.yaml"
 NOMINAL, PULLED = "binned-shape", "binned-shape-pulled"

@@ -12,7 +12,7 @@ from agreement import hold_toys_to_exact_values
 
 import covsvc
 
-pytestmark = [pytest.mark.alone, pytest.mark.system]
+pytestmark = [pytest.mark.heavy, pytest.mark.system]
 
 STUDY = Path(__file__).parents[2] / "deploy" / "studies" / "cleo-tau-mu-gamma.yaml"
 

@@ -17,7 +17,7 @@ import pytest
 
 from covsvc.api import load_studies
 
-pytestmark = [pytest.mark.alone, pytest.mark.system, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.heavy, pytest.mark.system, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
 SCHEDULES = ROOT / "deploy" / "schedules"

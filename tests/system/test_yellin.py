@@ -13,7 +13,7 @@ from scipy import stats
 
 import covsvc
 
-pytestmark = [pytest.mark.alone, pytest.mark.system]
+pytestmark = [pytest.mark.heavy, pytest.mark.system]
 
 STUDIES = Path(__file__).parents[2] / "deploy" / "studies"
 NAMES = ("yellin-small-a", "yellin-small-b", "yellin-small-known")
