@@ -51,6 +51,18 @@ class ClusterError(CovsvcError):
     """A cluster cannot be reached, or was lost while a study ran."""
 
 
+def printable(text: str, most: int | None = None) -> str:
+    """Return a text that does nothing to a terminal: what is not printable is written as in Python; cut if it is long.
+
+    Line feeds stay.
+    """
+    if most is not None and len(text) > most:
+        text = f"{text[:most]} ... and {len(text) - most:,} characters more"
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text)
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Return a line which names the nearest of the `known` names."""
     nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

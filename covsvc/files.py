@@ -1,7 +1,8 @@
-"""Files that are there at once, and where the user's cache is."""
+"""Files that are there at once, text of bounded size, and where the user's cache is."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -15,6 +16,23 @@ def write(path: Path, content: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read_text(path: str | Path, most: int) -> str:
+    """Return a text in UTF-8 of so many bytes at most; of a device that never ends, no more is read.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read, or is larger: its strerror says so.
+    UnicodeDecodeError
+        If it is no such text.
+    """
+    with Path(path).open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"holds more than the {most / 1e6:g} MB that are read", str(path))
+    return content.decode("utf-8").replace("\r\n", "\n")
 
 
 def user_cache() -> Path:

@@ -35,6 +35,32 @@ def code_of(*modules: str) -> str:
     return told.hexdigest()[:16]
 
 
+def sources_of(*modules: str) -> dict[str, str]:
+    """Return a hash of the file of each module that `code_of` reads, by name: where all are equal, so is the code.
+
+    Of a file that changes, the hash stays what it was when this process was first asked for it: about when it was
+    loaded.
+    """
+    return {name: source_of(name) for name in _with_imports(modules)}
+
+
+@cache
+def source_of(name: str) -> str:
+    """Return a hash of the file of a module, ``"none"`` if there is no such module."""
+    return source_now(name)
+
+
+def source_now(name: str) -> str:
+    """Return a hash of the file of a module as it lies there now, ``"none"`` if there is no such module."""
+    try:
+        spec = _spec(name)
+    except (ImportError, ValueError):  # a module may be there without having been imported as others are
+        return "none"
+    origin = Path(spec.origin or "")
+    content = origin.read_bytes() if origin.is_file() else (spec.loader.get_source(name) or "").encode()
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def environment() -> dict[str, str]:
     """Return the versions of what makes numbers, and the features of the processor."""
     from llvmlite import binding

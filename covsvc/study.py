@@ -40,6 +40,9 @@ HIGHEST = 1e5
 MOST_BLOCKS = 1_000_000
 """Blocks of a cell, at most."""
 
+MOST_RESULTS, MOST_BLOCK_RESULTS = 2_000_000, 500_000_000
+"""Columns of all cells of a study, and blocks of all these, at most: what a driver can plan, and a reader open."""
+
 RESERVED = ("calibrations",)
 """Folders of a store that are no studies."""
 
@@ -324,6 +327,8 @@ class Study(_Model):
     """Which limit methods work in a process of their own, so that none takes another down."""
     keep: Literal["counts", "toys"] = "counts"
     """What is stored of limits that are set toy by toy: counts alone, or the bin of each toy, too."""
+    cluster: str = Field(default="", exclude=True)
+    """Where the study is computed unless told otherwise; nothing of it is stored, and no result depends on it."""
 
     @model_serializer(mode="wrap")
     def _told(self, tell: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -403,6 +408,39 @@ class Study(_Model):
             if any(len(view) != 1 for view in views):
                 raise _refuse(f"{observed}: give one observation")
         return observed
+
+    @field_validator("cluster")
+    @classmethod
+    def _harmless(cls, cluster: str) -> str:
+        """Refuse what would run code of whoever wrote the study: options run commands, and plain text is anybody's."""
+        cure = f"if you trust it, give --cluster {cluster}"
+        if "://" in cluster:
+            if not cluster.lower().startswith("tls://"):
+                raise _refuse(f"{cluster!r}: a study names schedulers with TLS only, tls://HOST:PORT; {cure}")
+        elif cluster.lower().endswith((".yaml", ".yml")):
+            raise _refuse(f"{cluster!r}: a study names no file of options, which may run commands; {cure}")
+        elif cluster and not cluster.lower().endswith(".json"):
+            known = [*registry.installed("clusters"), "none"]
+            if cluster not in known:
+                raise _refuse(str(UnknownName.of("cluster", cluster, known)))
+        return cluster
+
+    @model_validator(mode="after")
+    def _plannable(self) -> Study:
+        columns = len(self.methods) * len(self.cl)
+        results = self.cells * columns
+        told = f"{self.cells:,} cells x {columns:,} columns (method at cl)"
+        if results > MOST_RESULTS:
+            raise _refuse(
+                f"{told} are {results:,}, more than {MOST_RESULTS:,}: name fewer values, or several studies", "s_true"
+            )
+        if results * self.n_blocks > MOST_BLOCK_RESULTS:
+            raise _refuse(
+                f"{told} x {self.n_blocks:,} blocks are {results * self.n_blocks:,}, more than "
+                f"{MOST_BLOCK_RESULTS:,}: raise toys_per_block, or name fewer values",
+                "n_toys",
+            )
+        return self
 
     @property
     def budget(self) -> Budget | None:

@@ -15,6 +15,10 @@ import numpy as np
 from covsvc.binned_model import BinnedModel, Interpolation, Parameter, Scale
 from covsvc.contracts import Binned
 from covsvc.errors import ObservationError, UnknownName
+from covsvc.files import read_text
+
+_MOST_BYTES = 100_000_000
+"""Size of a file, at most."""
 
 _SETTINGS = {
     "normfactor": {"inits", "bounds", "fixed"},
@@ -25,6 +29,8 @@ _SETTINGS = {
     "lumi": {"inits", "bounds", "fixed", "auxdata", "sigmas"},
 }
 """Kinds of modifiers, and what a measurement can say of the parameters of each."""
+
+_KINDS = {str: "text", list: "list", bool: "truth value", type(None): "null"}
 
 _INTERPOLATES = ("normsys", "histosys")
 """Kinds whose parameter is 0 at the nominal yields, and may be shared; that of the others is 1 there."""
@@ -74,7 +80,7 @@ def read_workspace(path: str | Path) -> dict[str, Any]:
         If the file cannot be read, or is no JSON, with its line.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_once)
+        content = json.loads(read_text(path, _MOST_BYTES), object_pairs_hook=_once)
     except OSError as error:
         raise ObservationError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -86,7 +92,9 @@ def read_workspace(path: str | Path) -> dict[str, Any]:
     except ObservationError as error:
         raise ObservationError(f"{path}: {error}") from None
     if not isinstance(content, dict):
-        raise ObservationError(f"{path}: no workspace: {_told(content)} is no mapping")
+        # its content is not told: a study may name any file that its user can read
+        kind = _KINDS.get(type(content), "number")
+        raise ObservationError(f"{path}: no workspace: holds a {kind}, no mapping")
     return content
 
 

@@ -165,16 +165,22 @@ class Bench:
         ]
         return self.start(sys.executable, "driver.py", *chosen, **process)
 
-    def scheduler(self) -> tuple[subprocess.Popen[str], str]:
+    def scheduler(self, *options: str) -> tuple[subprocess.Popen[str], str]:
         """Start a scheduler by hand; return its address, too."""
         program = Path(sys.executable).parent / "dask"
         process = self.start(
-            str(program), "scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"
+            *(str(program), "scheduler", "--host", "127.0.0.1", "--port", "0"),
+            *("--dashboard-address", "127.0.0.1:0", *options),
         )
-        self.wait_for(lambda: re.search(r"Scheduler at:\s+(tcp://\S+)", told(process)), process)
-        found = re.search(r"Scheduler at:\s+(tcp://\S+)", told(process))
+        return process, self.address_of(process)
+
+    def address_of(self, scheduler: subprocess.Popen[str]) -> str:
+        """Return the address that a scheduler tells when it is up."""
+        at = re.compile(r"Scheduler at:\s+(t(?:cp|ls)://\S+)")
+        self.wait_for(lambda: at.search(told(scheduler)), scheduler)
+        found = at.search(told(scheduler))
         assert found
-        return process, found[1]
+        return found[1]
 
     def worker(self, address: str, *options: str) -> subprocess.Popen[str]:
         """Start a worker by hand, single-threaded."""

@@ -26,7 +26,14 @@ STORE = "coverage-cubes"
 
 @pytest.fixture(autouse=True)
 def _quiet_environment(monkeypatch):
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "COVSVC_STORE", "COVSVC_TABLES"):
+    for name in (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "COVSVC_STORE",
+        "COVSVC_TABLES",
+        "COVSVC_TLS",
+        "COVSVC_CLUSTERS",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -231,11 +238,20 @@ def test_a_scheduler_that_takes_connections_and_says_nothing_costs_a_few_seconds
     assert told["cluster"]["value"].startswith(f"{address}: no scheduler answers there (silence for 5 s)")
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "tcp://no-such-host.invalid:8786"])
-def test_a_scheduler_that_is_not_there_is_bad(found, address):
-    code, told, ill = found("--cluster", address)
+@pytest.mark.parametrize(
+    ("given", "told_of_it"),
+    [
+        ("tcp://127.0.0.1:9", "no scheduler answers there"),
+        ("nonsense", "nonsense: unknown cluster"),
+        ("local", "local: nothing runs there before a study does"),
+        ("tcp://no-such-host.invalid:8786", "plain text beyond this machine is refused"),
+        ("tls://no-such-host.invalid:8786", "TLS needs certificates, and none are named"),
+    ],
+)
+def test_a_scheduler_that_is_not_there_or_not_safe_is_bad(found, given, told_of_it):
+    code, told, ill = found("--cluster", given)
     assert (code, ill) == (3, ["cluster"])
-    assert "no scheduler answers there" in told["cluster"]["value"]
+    assert told_of_it in told["cluster"]["value"]
 
 
 @contextmanager

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,17 +13,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
+from checkers import hold_little, hold_sound, needs, verified
+from crontab import command_of, slurm_jobs
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "deploy" / "schedules"
 README = (FOLDER / "README.md").read_text()
 INSTALLED = "/opt/covsvc"
-
-
-def needs(program):
-    """Skip a test where a program is missing, but not where everything is to be tested."""
-    missing = shutil.which(program) is None and os.environ.get("CI") != "true"
-    return pytest.mark.skipif(missing, reason=f"{program} is not installed")
 
 
 def line_of(told):
@@ -77,27 +70,6 @@ def machine(tmp_path):
 
 # --- cron and Slurm ----------------------------------------------------------------------------------------------------
 
-FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
-
-
-def command_of(line):
-    """Return the command of a line of a crontab.
-
-    Of the syntax only what cron and Slurm both know: five fields of numbers, ranges, lists, steps or a star.
-    """
-    *fields, command = line.split(None, 5)
-    assert len(fields) == 5
-    for field, (low, high) in zip(fields, FIELDS, strict=True):
-        for part in field.split(","):
-            told = re.fullmatch(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?", part)
-            assert told, part
-            first, last, step = (int(each) if each else None for each in told.groups())
-            assert all(low <= each <= high for each in (first, last) if each is not None), part
-            assert last is None or first < last, part
-            assert step is None or 1 < step <= high, part
-    assert "%" not in command  # cron's line end
-    return command.rstrip("\n")
-
 
 @pytest.mark.parametrize(
     "wrong",
@@ -134,27 +106,7 @@ def test_the_line_of_slurm_installs_itself_once_and_leaves_others_alone(machine)
     assert "--dependency=singleton" in options
 
 
-def slurm_jobs(tab):
-    """Yield options and command of each job of a scrontab, whose options hold for the next line only."""
-    options = []
-    for line in tab.splitlines():
-        if line.startswith("#SCRON"):
-            options += line.removeprefix("#SCRON").split()
-        elif line.strip() and not line.startswith("#"):
-            yield options, command_of(line)
-            options = []
-
-
 # --- systemd -----------------------------------------------------------------------------------------------------------
-
-
-def verified(*units, user):
-    """Return what systemd has to say of units."""
-    command = ["systemd-analyze", *(["--user"] if user else []), "verify", "--man=no", *map(str, units)]
-    with tempfile.TemporaryDirectory(dir="/tmp") as short:  # names of sockets go into it
-        environment = os.environ | {"XDG_RUNTIME_DIR": short, "SYSTEMD_LOG_LEVEL": "warning"}
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    return ended.returncode, ended.stdout + ended.stderr
 
 
 @needs("systemd-analyze")
@@ -189,11 +141,7 @@ def test_the_line_of_systemd_installs_units_of_the_system_that_are_right(machine
 
 @needs("systemd-analyze")
 def test_what_the_service_of_the_system_may_do_is_little():
-    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=35"]
-    ended = subprocess.run(
-        [*command, str(FOLDER / "systemd/covsvc-nightly@.service")], capture_output=True, text=True, timeout=60
-    )
-    assert ended.returncode == 0, ended.stdout[-200:]
+    hold_little(FOLDER / "systemd/covsvc-nightly@.service", 35)
 
 
 @needs("systemd-analyze")
@@ -205,40 +153,7 @@ def test_timers_elapse_once_a_night(name):
     assert re.findall(r"2026-11-(\d\d) 02:17:00", told) == ["23", "24", "25"]
 
 
-# --- Kubernetes --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("version", ["1.29", "1.37"])
-def test_kubernetes_takes_the_manifests(version):
-    command = [sys.executable, "-m", "kubernetes_validate", "--strict", "-k", version]
-    manifests = FOLDER / "kubernetes" / "cronjob.yaml"
-    ended = subprocess.run([*command, str(manifests)], capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert (ended.stdout + ended.stderr).count("passed") == 2
-
-
-def test_the_job_of_kubernetes_never_runs_twice_at_once_nor_as_root_nor_writes_where_it_need_not():
-    claim, job = yaml.safe_load_all((FOLDER / "kubernetes" / "cronjob.yaml").read_text())
-    assert job["spec"]["concurrencyPolicy"] == "Forbid"
-    command_of(f"{job['spec']['schedule']} nightly")
-    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["automountServiceAccountToken"] is False
-    (container,) = pod["containers"]
-    assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    assert {each["mountPath"] for each in container["volumeMounts"]} == {"/var/lib/covsvc", "/tmp"}
-    volume = next(each for each in pod["volumes"] if "persistentVolumeClaim" in each)
-    assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
-
-
 def test_what_is_decided_is_not_tried_again_and_what_was_killed_is():
-    _, job = yaml.safe_load_all((FOLDER / "kubernetes" / "cronjob.yaml").read_text())
-    (rule,) = job["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
-    assert rule == {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [1, 2, 3]}}
     for name in ("covsvc-nightly.service", "covsvc-nightly@.service"):
         assert "Restart=on-failure\nRestartPreventExitStatus=1 2 3\n" in (FOLDER / "systemd" / name).read_text()
 
@@ -265,8 +180,7 @@ def shell_of_workflows():
 @needs("shellcheck")
 @pytest.mark.parametrize("text", [*shell_of_workflows(), (FOLDER / "nightly.sh").read_text()])
 def test_shell_is_sound(text):
-    ended = subprocess.run(["shellcheck", "--shell=sh", "-"], input=text, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 0, ended.stdout
+    hold_sound(text)
 
 
 def test_workflows_validate_and_comment():

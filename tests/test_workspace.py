@@ -264,7 +264,7 @@ def test_a_file_is_read_as_its_content(tmp_path):
     [
         ('{"channels": [\n  1,\n]}', ":3:1: no JSON: Expecting value"),
         ("", ":1:1: no JSON"),
-        ("[1]", ": no workspace: [1] is no mapping"),
+        ("[1]", ": no workspace: holds a list, no mapping"),
         ('{"version": "1.0.0", "version": "1.0.0"}', ": the key 'version' stands twice"),
         ("[" * 100_000, ": no JSON: nested too deeply"),
     ],

@@ -25,8 +25,10 @@ from covsvc import registry
 from covsvc.api.building import STORE
 from covsvc.api.interval_tables import tables
 from covsvc.api.stored import status
+from covsvc.engine.clusters.choosing import choose
+from covsvc.engine.clusters.encryption import worker_command
 from covsvc.engine.reaching import reach, software
-from covsvc.errors import ClusterError, CovsvcError, StoreError
+from covsvc.errors import ClusterError, CovsvcError, StoreError, StudyError
 from covsvc.fingerprint import environment, git_is_changed, git_revision, versions
 from covsvc.store.calibrations import NAME as CALIBRATIONS
 from covsvc.store.candidates import candidates
@@ -75,7 +77,7 @@ def doctor(
     store : str or Path
         Folder or URL of the store.
     cluster : str, optional
-        Address of a scheduler.
+        Address of a scheduler, or the file that it writes.
     progress : callable, optional
         Is told what is being looked at.
     """
@@ -327,12 +329,21 @@ def _calibrations(place: Place) -> Iterator[Finding]:
     yield Finding(CALIBRATIONS, OK, f"{number} kept{_size(place, CALIBRATIONS)}")
 
 
-def _cluster(address: str) -> Iterator[Finding]:
+def _cluster(given: str) -> Iterator[Finding]:
+    running = "give a scheduler that runs: tls://HOST:8786, tcp://127.0.0.1:8786 or the file that it wrote"
     try:
+        choice = choose(given)
+        address = "" if choice is None else choice.address
+        if not address:
+            yield Finding("cluster", BAD, f"{given}: nothing runs there before a study does", running)
+            return
         reached = _within(ANSWER + WORKERS, lambda: reach(address, ANSWER))
     except TimeoutError:
         told = f"{address}: the scheduler answers, but not all of its workers within {WORKERS:g} s"
         yield Finding("cluster", BAD, told, "look at its dashboard; restart the workers that hang")
+        return
+    except StudyError as error:
+        yield Finding("cluster", BAD, str(error), running)
         return
     except ClusterError as error:
         yield Finding("cluster", BAD, str(error), "look at its address, the firewall and the log of the scheduler")
@@ -342,7 +353,7 @@ def _cluster(address: str) -> Iterator[Finding]:
     if reached.workers:
         yield Finding("cluster", OK, f"{told}, {reached.threads} threads")
     else:
-        yield Finding("cluster", WARN, f"{told}: nothing can run", f"start one with `dask worker {address}`")
+        yield Finding("cluster", WARN, f"{told}: nothing can run", f"start one with `{worker_command(address)}`")
     yield from _alike("scheduler", reached.scheduler, ours)
     for worker, found in reached.workers.items():
         if isinstance(found, str):

@@ -10,6 +10,7 @@ import numpy as np
 
 from covsvc.engine import table_building
 from covsvc.engine.clusters import connect
+from covsvc.engine.clusters.choosing import chosen
 from covsvc.errors import StudyError
 from covsvc.interval_tables import (
     HIGHEST_LEVEL,
@@ -69,7 +70,7 @@ def build_tables(
     Raises
     ------
     StudyError
-        If a cl, the number of toys or the largest mu is out of range.
+        If a cl, the number of toys or the largest mu is out of range, or the cluster is refused.
     TaskError
         If there are too few toys to tell thresholds apart.
     """
@@ -83,12 +84,13 @@ def build_tables(
     smallest = -2.0 * float(np.log1p(-wanted[-1]))
     if not smallest <= largest_mu <= _FARTHEST:
         raise StudyError(f"largest_mu = {largest_mu:g}: expected events in [{smallest:.3g}, {_FARTHEST:g}]")
+    where = chosen(cluster)
     target = cache_folder() if folder is None else Path(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(f"{target}: {error.strerror}; choose another folder") from None
-    with locked(target / "building.lock", "another build is at work"), connect(cluster, n_workers) as client:
+    with locked(target / "building.lock", "another build is at work"), connect(where, n_workers) as client:
         built = table_building.build_tables(wanted, int(toys), seed, float(largest_mu), target, client, progress)
     found = []
     for table in built:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -20,6 +21,7 @@ from covsvc.budget import Drawn, rule_of
 from covsvc.contracts import Calibration
 from covsvc.engine.calibrating import Calibrations, Need, any_calibrates, calibrate_all, needs_of
 from covsvc.engine.clusters import connect, workers_of
+from covsvc.engine.clusters.choosing import chosen
 from covsvc.engine.clusters.page import show_run
 from covsvc.engine.cost import cost_at
 from covsvc.engine.execute import execute
@@ -30,13 +32,16 @@ from covsvc.errors import StoreError, StudyError
 from covsvc.store.calibrations import find_calibration, keep_calibration
 from covsvc.store.place import place_of
 from covsvc.store.repository import MOST_HELD, Ledger, compare, open_cube, open_ledger
-from covsvc.study import Missing, Row, Study, rows, study_of, tile_size
+from covsvc.study import BLOCKS_PER_TILE, Missing, Row, Study, rows, study_of, tile_size
 from covsvc.study_file import read_studies
 from covsvc.tally import MISSING, ExactTally, left_over
 from covsvc.verdict import smallest_deficit
 
 TASK_TOYS, TASK_TOYS_ONE_BY_ONE, TASK_TOYS_FITTED = 1.5e7, 5e5, 2e4
 """Toys of a task, about: 0.5 to 2 s of work where limits are looked up, are set toy by toy, and likelihoods fitted."""
+
+_WORTH_TELLING = 10
+"""Tasks of a second that a study comes to before it matters that workers have nothing to do."""
 
 Connecting = Callable[[], AbstractContextManager[Any]]
 """Gives a Dask client, or None where there is no cluster."""
@@ -104,6 +109,7 @@ def run(
     part: tuple[int, int] | None = None,
     progress: Callable[[Progress], None] | None = None,
     tell: Callable[[str], None] | None = None,
+    task_seconds: float = 1.0,
     task_toys: float | None = None,
     commit_seconds: float = 10.0,
 ) -> xr.Dataset:
@@ -116,9 +122,11 @@ def run(
     store : str or Path
         Folder or URL of the store.
     cluster : None, distributed.Client or str
-        None works in this process; ``"local"`` starts a cluster; ``"tcp://host:port"`` is a scheduler.
+        ``"none"`` is this process; ``"local"``, ``"slurm"`` and others start a cluster, with the options of a file if
+        it is one, ``"slurm.yaml"``; ``"tls://host:8786"`` is a scheduler, ``"tcp://127.0.0.1:8786"`` one of this
+        machine, ``"scheduler.json"`` the file that it writes. None is what the study names, else this process.
     n_workers : int, optional
-        Workers of a cluster that is started here; as many as cores unless given.
+        Workers of a cluster that is started here; as many as its options say, or cores, unless given.
     replace : bool
         Discard stored columns whose toys, code or options are others, instead of refusing them.
     retry_failed : bool
@@ -129,9 +137,14 @@ def run(
     progress : callable, optional
         Is told a `Progress` now and then.
     tell : callable, optional
-        Is told in a sentence where the maps can be seen while they are made, if Dask's dashboard shows them.
+        Is told in a sentence where the maps can be seen while they are made, if Dask's dashboard shows them; that
+        workers are waited for, or refused; that there are more workers than tasks.
+    task_seconds : float
+        How long a task takes, about; results do not depend on it. Each costs the driver and the scheduler the same CPU:
+        raise it where workers are many, best when the study is begun, which cuts the store alike. A task holds no more
+        than the signals at one b and 128 blocks of each, and no less than those of one signal.
     task_toys : float, optional
-        Toys of a task, about; results do not depend on it. Unless given, so many that it takes about a second.
+        Toys of a task, about, instead.
     commit_seconds : float
         Time between commits.
 
@@ -147,15 +160,17 @@ def run(
     ClusterError
         If the cluster cannot be reached, or is lost.
     StudyError
-        If there is no such part.
+        If there is no such part, a task has no time, or the cluster is refused: it is none, its options are wrong, or
+        Dask would talk in plain text beyond this machine.
     """
     share = _share(study, part)
-    task_toys = task_toys or task_toys_of(study)
+    where = chosen(cluster, study)
+    task_toys = task_toys or task_toys_of(study, task_seconds)
     tile = tile_size(study, task_toys)
 
     @contextmanager
     def connecting() -> Iterator[Any]:
-        with connect(cluster, n_workers, study) as client:
+        with connect(where, n_workers, study, tell) as client:
             page = show_run(client, place_of(store).where, study.name)
             if page and tell is not None:
                 tell(f"{study.name}: the map while it is made: {page}")
@@ -164,7 +179,7 @@ def run(
     with open_ledger(store, study, replace=replace, s_tile=tile, commit_seconds=commit_seconds) as ledger:
         trust(ledger, study, replace=replace)
         rounds = _rounds(study, ledger, retry_failed, task_toys, share)
-        _fill(study, ledger, rounds, store, connecting, progress, task_toys)
+        _fill(study, ledger, rounds, store, connecting, progress, task_toys, tell)
     return open_cube(store, study.name)
 
 
@@ -189,6 +204,7 @@ def _fill(
     connecting: Connecting,
     progress: Callable[[Progress], None] | None,
     task_toys: float,
+    tell: Callable[[str], None] | None = None,
 ) -> None:
     first = next(rounds, None)
     if first is None:
@@ -198,6 +214,8 @@ def _fill(
         calibrations: dict[str, Calibration | str] = {}
         teller = _Teller(study, progress)
         try:
+            if tell is not None and (told := _too_few(study, first[1], ledger.provenance.workers)):
+                tell(told)
             for missing, work in chain([first], rounds):
                 needs = needs_of(rows(study, missing, task_toys)) if any_calibrates(study) else []
                 calibrations |= calibrate(needs, calibrations, store, client, progress)
@@ -207,6 +225,18 @@ def _fill(
         except KeyboardInterrupt:
             ledger.commit()  # before the cluster takes its time to close
             raise
+
+
+def _too_few(study: Study, work: _Work, workers: int) -> str:
+    """Say that some workers get nothing to do, "" if none does or the work is soon done anyhow."""
+    tasks = work.tasks
+    if tasks >= workers or work.toys < _WORTH_TELLING * task_toys_of(study):
+        return ""
+    least = min(study.n_blocks, BLOCKS_PER_TILE)
+    return (
+        f"{study.name}: {tasks:,} tasks for {workers:,} workers: {workers - tasks:,} of them have nothing to do; take "
+        f"fewer, or a smaller --task-seconds, down to tasks of one signal and {least} blocks"
+    )
 
 
 @dataclass(frozen=True)
@@ -321,12 +351,20 @@ def _smallest_deficit(study: Study, cl: float) -> float:
     return smallest_deficit(study.most_toys, cl, len(rule.looks) * rule.tests, rule.error)
 
 
-def task_toys_of(study: Study) -> float:
-    """Return how many toys make a task of about a second: fewer where limits are set toy by toy."""
+def task_toys_of(study: Study, seconds: float = 1.0) -> float:
+    """Return how many toys make a task of about so many seconds: fewer where limits are set toy by toy.
+
+    Raises
+    ------
+    StudyError
+        If this is no time.
+    """
+    if not 0 < seconds < math.inf:
+        raise StudyError(f"task_seconds = {seconds!r}: a task takes a number of seconds above 0, for example 10")
     row = Row(study.source, study.columns, study.b[-1], study.s_true)
     if box_of(study.experiment.build(), row):
-        return TASK_TOYS
-    return TASK_TOYS_FITTED if is_fitted(study) else TASK_TOYS_ONE_BY_ONE
+        return seconds * TASK_TOYS
+    return seconds * (TASK_TOYS_FITTED if is_fitted(study) else TASK_TOYS_ONE_BY_ONE)
 
 
 @dataclass(frozen=True)

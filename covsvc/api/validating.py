@@ -18,6 +18,7 @@ from covsvc.api.confirming import Confirming
 from covsvc.api.running import Progress, fill, task_toys_of, trust
 from covsvc.api.stored import axes_told, part_of, speeds_told, stored_study
 from covsvc.engine.clusters import connect
+from covsvc.engine.clusters.choosing import chosen
 from covsvc.engine.likewise import has_its_toys, near_ends, repeats_toys, toys_digests
 from covsvc.engine.speed import speeds
 from covsvc.errors import StudyError
@@ -88,7 +89,7 @@ def validate(
     store : str or Path
         Folder or URL of the store.
     cluster : None, distributed.Client or str
-        As `run` takes it.
+        As `run` takes it; all studies share one.
     against : str, optional
         A baseline by name or tag, or another commit; the newest baseline unless given. Methods of a study without one
         are held to their promises alone.
@@ -113,7 +114,7 @@ def validate(
     Raises
     ------
     StudyError
-        If there is no study, or two have the same name.
+        If there is no study, two have the same name, or the cluster is refused, or they name several.
     StoreError
         If the store cannot be locked, read or extended, or there is no such baseline.
     ClusterError
@@ -124,7 +125,7 @@ def validate(
     known = _studies(studies, store)
     say = tell or (lambda _: None)
     with ExitStack() as stack:
-        workers = _Workers(stack, cluster, n_workers)
+        workers = _Workers(stack, chosen(cluster, *known), n_workers)
         # all are opened before the work begins: one that another process has is told at once
         held = [stack.enter_context(_candidate(study, store, against, everything)) for study in known]
         for candidate in held:

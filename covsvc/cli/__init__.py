@@ -20,7 +20,7 @@ from covsvc.cli.exits import CLUSTER, GATE_FAILED, INCOMPLETE, INTERRUPTED, PASS
 from covsvc.cli.history import gc, history, tag
 from covsvc.cli.limit import limit
 from covsvc.cli.moving import PART, export_study, import_study, merge_studies
-from covsvc.cli.options import AT, CLUSTER_OPTION, STORE, WORKERS
+from covsvc.cli.options import AT, CLUSTER_OPTION, DEFAULT_CLUSTER, STORE, WORKERS
 from covsvc.cli.printing import AS_JSON, level, new_table, observed_table, print_json, print_table, say
 from covsvc.cli.progress import duration, progress, working
 from covsvc.cli.query import query
@@ -59,6 +59,7 @@ def cli() -> None:
       covsvc limit --n 3 --b 5.5              what do the methods say of 3 events?
       covsvc plan study.yaml                  what would it cost, and show?
       covsvc run study.yaml --report report   do it; run it again to go on
+      covsvc run study.yaml --cluster slurm   do it in jobs of SLURM
       covsvc status --watch                   how far is it?
       covsvc report cleo-tau-mu-gamma         draw what is stored
       covsvc query cleo-tau-mu-gamma --verdict under
@@ -87,16 +88,27 @@ def cli() -> None:
 @click.option("--replace", is_flag=True, help="Discard stored columns whose toys, code or options are others.")
 @click.option("--retry-failed", is_flag=True, help="Draw failed blocks again.")
 @PART
+@click.option(
+    "--task-seconds",
+    type=click.FloatRange(0.01, 3600),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a task takes, about; results do not depend on it. Raise it beyond some 20 workers, best when the "
+    "study is begun. A task holds at most the signals at one b and 128 blocks of each: where that is less, fewer and "
+    "larger blocks (toys_per_block) make larger ones.",
+)
 @AS_JSON
 def run(
     file: str,
     store: str,
-    cluster: str,
+    cluster: str | None,
     workers: int | None,
     report_folder: str | None,
     replace: bool,
     retry_failed: bool,
     part: tuple[int, int] | None,
+    task_seconds: float,
     as_json: bool,
 ) -> None:
     """Compute what is missing of the studies in a file, and say what came out.
@@ -118,6 +130,7 @@ def run(
                                               # {min: 10000, max: 1000000, resolved: {margin: 0.005, error: 0.01}}
       seed: 1999
       observed: {n: 3, b: 3}                  # optional: real data, for their limits
+      cluster: slurm                          # optional: where, unless --cluster says so; or tls://HOST:8786, FILE.json
     """  # noqa: D301 - click wants the character itself
     from covsvc import api
 
@@ -139,13 +152,14 @@ def run(
                 cube = api.run(
                     study,
                     store,
-                    None if cluster == "none" else cluster,
+                    DEFAULT_CLUSTER if cluster is None and not study.cluster else cluster,
                     n_workers=workers,
                     replace=replace,
                     retry_failed=retry_failed,
                     part=part,
                     progress=show,
                     tell=say,
+                    task_seconds=task_seconds,
                 )
         except KeyboardInterrupt:
             say(f"{study.name}: interrupted. What is done is stored; the same command goes on from there.")
@@ -317,9 +331,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             say(f"covsvc: {line}")
         code = CLUSTER if isinstance(error, ClusterError) else INCOMPLETE if isinstance(error, TaskError) else USAGE
     except OSError as error:
-        cure = "; make room, and give the same command again: what is stored is whole" if error.errno == ENOSPC else ""
-        say(f"covsvc: {error.filename or 'output'}: {error.strerror or error}{cure}")
-        code = USAGE
+        again = "and give the same command again: what is stored is whole"
+        if type(error).__module__.startswith("distributed."):
+            say(f"covsvc: the connection to the cluster was lost ({error}); see to it, {again}")
+            code = CLUSTER
+        else:
+            cure = f"; make room, {again}" if error.errno == ENOSPC else ""
+            say(f"covsvc: {error.filename or 'output'}: {error.strerror or error}{cure}")
+            code = USAGE
     except Exception:
         import traceback
 

@@ -13,7 +13,11 @@ from covsvc.cli.printing import AS_JSON, print_json, say
 
 @click.command()
 @STORE
-@click.option("--cluster", metavar="ADDRESS", help="Look at this Dask scheduler and its workers, too.")
+@click.option(
+    "--cluster",
+    metavar="ADDRESS|FILE",
+    help="Look at this Dask scheduler and its workers, too: tls://HOST:8786, tcp://127.0.0.1:8786 or a scheduler file.",
+)
 @AS_JSON
 def doctor(store: str, cluster: str | None, as_json: bool) -> None:
     """Look at the installation, the machine, a store and a cluster, and say what to do.

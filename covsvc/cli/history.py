@@ -11,6 +11,7 @@ import click
 
 from covsvc.cli.options import AT, STORE
 from covsvc.cli.printing import AS_JSON, new_table, print_json, print_table, say
+from covsvc.errors import printable
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -43,14 +44,14 @@ def history(study: str, store: str, as_json: bool) -> None:
         table.add_row(
             each["short"],
             each["written_at"][:19].replace("T", " "),
-            each.get("what", ""),
+            printable(each.get("what", "")),
             f"{here.get('toys', 0):,}",
             f"{until_then.get('toys', 0):,}",
             f"{here.get('cpu_seconds', 0):,.1f}",
             f"{until_then.get('cpu_seconds', 0):,.1f}",
             f"{here.get('toys_per_second', 0):,.0f}",
-            each.get("covsvc", ""),
-            ", ".join(each["tags"]),
+            printable(each.get("covsvc", "")),
+            printable(", ".join(each["tags"])),
         )
     table.caption = "\n".join(_baseline(each) for each in found if each.get("accepted", {}).get("tag") in each["tags"])
     print_table(table)
@@ -104,7 +105,7 @@ def _print_tags(study: str, found: dict[str, str], as_json: bool) -> None:
     elif not found:
         say(f"{study}: no tags; `covsvc tag {study} NAME` sets one")
     for name, snapshot in () if as_json else found.items():
-        click.echo(f"{snapshot}  {name}")
+        click.echo(printable(f"{snapshot}  {name}"))
 
 
 def _age(_context: click.Context, _parameter: click.Parameter, given: str) -> timedelta:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from covsvc.errors import printable
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -20,7 +22,7 @@ EXPECTED = ["expected\n-2 sigma", "\n-1 sigma", "\nmedian", "\n+1 sigma", "\n+2 
 
 def say(line: str) -> None:
     """Say something that is no result."""
-    click.echo(line, err=True)
+    click.echo(printable(line), err=True)
 
 
 def print_json(value: Any) -> None:
@@ -49,7 +51,7 @@ def print_table(table: Table) -> None:
     console.width = console.measure(table).maximum
     console.print(table)
     if caption:
-        click.echo(caption)
+        click.echo(printable(str(caption)))
 
 
 def observed_table(rows: Sequence[Mapping[str, Any]], scale: float | None = None, quantity: str = "") -> Table:

@@ -14,7 +14,7 @@ import click
 from covsvc.cli.options import AT, STORE
 from covsvc.cli.printing import AS_JSON, print_json, say
 from covsvc.cli.progress import duration
-from covsvc.errors import StoreError
+from covsvc.errors import StoreError, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -73,7 +73,7 @@ def _print(studies: Sequence[str], store: str, at: str, as_json: bool) -> None:
                 f"{spent['toys_per_second']:,.0f} toys/s; {duration(spent['cpu_seconds'])} of CPU"
             )
         if each["driver"]:
-            click.echo(f"  a driver works on it: {each['driver']}")
+            click.echo(printable(f"  a driver works on it: {each['driver']}"))
         if each["blocks_failed"]:
             click.echo(
                 f"  {each['blocks_failed']:,} blocks failed; `covsvc run --retry-failed` draws them again, "
@@ -82,11 +82,12 @@ def _print(studies: Sequence[str], store: str, at: str, as_json: bool) -> None:
         for failed in each["toy_failures"]:
             click.echo(
                 f"  {failed['limit_method']} at {failed['cl']:g}: {failed['failed']:,} of {failed['toys']:,} limits "
-                f"failed{', for example: ' * bool(failed['reason'])}{failed['reason']}"
+                f"failed{', for example: ' * bool(failed['reason'])}{printable(failed['reason'])}"
             )
         for failure in each["failures"]:
             click.echo(
-                f"    {failure['limit_method']} at {failure['cl']:g}: {failure['reason']} ({failure['cells']} cells)"
+                f"    {failure['limit_method']} at {failure['cl']:g}: {printable(failure['reason'])} "
+                f"({failure['cells']} cells)"
             )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from covsvc.cli.options import CLUSTER_OPTION, DEFAULT_CLUSTER, WORKERS
 from covsvc.cli.printing import AS_JSON, level, new_table, print_json, print_table, say
 from covsvc.cli.progress import on_terminal
 from covsvc.errors import StudyError
@@ -75,8 +76,8 @@ def list_tables(as_json: bool) -> None:
     metavar="EVENTS",
     help="Where the tables end, at most at 140 expected events: a limit beyond is unbounded.",
 )
-@click.option("--cluster", default="local", show_default=True, metavar="NAME|ADDRESS", help="As that of `covsvc run`.")
-@click.option("--workers", type=click.IntRange(1), help="Processes of a local cluster; as many as cores unless given.")
+@CLUSTER_OPTION
+@WORKERS
 @click.option("--out", type=click.Path(file_okay=False), metavar="FOLDER", help="The user's cache unless given.")
 @AS_JSON
 def build(
@@ -84,7 +85,7 @@ def build(
     toys: str,
     seed: int,
     largest_mu: float,
-    cluster: str,
+    cluster: str | None,
     workers: int | None,
     out: str | None,
     as_json: bool,
@@ -104,7 +105,7 @@ def build(
             seed=seed,
             largest_mu=largest_mu,
             folder=out,
-            cluster=None if cluster == "none" else cluster,
+            cluster=DEFAULT_CLUSTER if cluster is None else cluster,
             n_workers=workers,
             progress=tell,
         )

@@ -11,6 +11,7 @@ import click
 
 from covsvc.cli.options import STORE
 from covsvc.cli.printing import AS_JSON, coverage, level, new_table, print_json, print_table, say
+from covsvc.errors import printable
 
 _FASTER = 1.5
 """The change of speed by which a row of the table ends."""
@@ -59,7 +60,8 @@ def _print_trend(told: Mapping[str, Any]) -> None:
         who = f" by {each['who']}" if each["who"] else ""
         why = f": {each['reason']}" if each["reason"] else ""
         other = "" if each["same_study"] else " (another grid or other toys than before)"
-        click.echo(f"  {each['name']}, {(each['accepted_at'] or '')[:19].replace('T', ' ')}{who}{why}{other}")
+        when = (each["accepted_at"] or "")[:19].replace("T", " ")
+        click.echo(printable(f"  {each['name']}, {when}{who}{why}{other}"))
     table = new_table("method", "cl", "baselines", "worst\ncoverage", "at (s, b)", "median\nratio", "toys/s")
     table.columns[2].justify = "left"
     counts = Counter(each["name"] for each in baselines)

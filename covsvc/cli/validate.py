@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from covsvc.cli.exits import GATE_FAILED, INCOMPLETE, INTERRUPTED
-from covsvc.cli.options import CLUSTER_OPTION, STORE, WORKERS
+from covsvc.cli.options import CLUSTER_OPTION, DEFAULT_CLUSTER, STORE, WORKERS
 from covsvc.cli.printing import AS_JSON, print_json, say
 from covsvc.cli.progress import progress, working
 from covsvc.cli.validation import print_validation
@@ -68,7 +68,7 @@ def validate(
     baseline_code: str | None,
     strict: bool,
     out: str,
-    cluster: str,
+    cluster: str | None,
     workers: int | None,
     as_json: bool,
 ) -> None:
@@ -90,13 +90,18 @@ def validate(
     goes on. Written to --out: index.html, summary.md for a merge request, verdict.json, junit.xml.
     """  # noqa: D301 - click wants the character itself
     from covsvc import api
+    from covsvc.study import Study
+    from covsvc.study_file import given_studies
 
     Path(out).mkdir(parents=True, exist_ok=True)  # before the work: it may not be writable
+    given = [each for named in studies for each in given_studies(named) or (named,)]
+    if cluster is None and not any(isinstance(each, Study) and each.cluster for each in given):
+        cluster = DEFAULT_CLUSTER
     try:
         found = api.validate(
-            list(studies),
+            given,
             store,
-            None if cluster == "none" else cluster,
+            cluster,
             against=against,
             everything=everything,
             margin=margin,

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from weakref import WeakKeyDictionary
 
 from covsvc.engine import answers
+from covsvc.engine.refusals import refusals_of
 from covsvc.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -26,6 +28,26 @@ _GOODBYE = 5.0
 """Seconds in which a scheduler takes back what it was asked for."""
 
 What = TypeVar("What")
+
+_PATIENCE: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+"""Seconds in which a client's scheduler has to find a worker, where that is known to be another time than `ALONE`."""
+
+
+def be_patient(client: Client, seconds: float) -> None:
+    """Give the scheduler of a client so much time to find a worker: one that a queue starts comes when it comes."""
+    _PATIENCE[client] = seconds
+
+
+def patience_of(client: Client, unless_told: float | None = None) -> float:
+    """Return the seconds in which the scheduler of a client has to find a worker.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    unless_told : float, optional
+        Where nobody said how long; `ALONE` unless given.
+    """
+    return _PATIENCE.get(client, ALONE if unless_told is None else unless_told)
 
 
 def gather(
@@ -76,17 +98,22 @@ def ask(client: Client, question: Callable[[], Any], what_stays: str) -> Any:
     Raises
     ------
     ClusterError
-        If the cluster is lost meanwhile.
+        If the cluster, or a worker that has to answer, is lost meanwhile.
     """
 
     async def answer() -> Any:
+        if client.scheduler is None:
+            raise OSError("its connection was closed")
         return await question()
 
     asked = asyncio.run_coroutine_threadsafe(answer(), client.loop.asyncio_loop)
     watch = _Watch(client, what_stays, alone=math.inf)
     while not wait([asked], timeout=0.1).done:
         watch.look()
-    return asked.result()
+    try:
+        return asked.result()
+    except OSError as error:  # of Dask's connections, too
+        raise ClusterError(f"the cluster, or a worker of it, was lost ({error}); {what_stays}") from None
 
 
 def reason_of(error: BaseException | None) -> str:
@@ -110,7 +137,7 @@ def _gather(
     """Do as `gather` does, with `window` tasks a thread, and nothing done again."""
     from distributed import as_completed
 
-    done = as_completed(with_results=True, raise_errors=False)
+    done = as_completed(with_results=True, raise_errors=False, loop=client.loop)
     waiting: dict[Any, What] = {}
     watch = _Watch(client, what_stays)
     try:
@@ -159,8 +186,10 @@ class _Watch:
         Whether it is known to answer.
     """
 
-    def __init__(self, client: Client, what_stays: str, alone: float = ALONE) -> None:
-        self._client, self._what_stays, self._patience = client, what_stays, alone
+    def __init__(self, client: Client, what_stays: str, alone: float | None = None) -> None:
+        self._client, self._what_stays = client, what_stays
+        self._patience = patience_of(client) if alone is None else alone
+        self._refusals = refusals_of(client)
         self._looked = time.monotonic()
         self._alone = 0.0
         self.answers = True
@@ -172,6 +201,7 @@ class _Watch:
 
     def look(self) -> None:
         """Raise ClusterError if the cluster is lost."""
+        self._refusals.say()
         now = time.monotonic()
         # who looks seldom was busy, or suspended, and so was its connection: that is no silence of the scheduler
         passed = min(now - self._looked, 1.0)
@@ -186,7 +216,8 @@ class _Watch:
             if self.threads:
                 self._alone = 0.0
             elif self._alone > self._patience:
-                self._give_up(f"the scheduler has had no worker for {self._patience:.0f} s")
+                last = f"; the last that came was refused, {self._refusals.last}" if self._refusals.last else ""
+                self._give_up(f"the scheduler has had no worker for {self._patience:.0f} s{last}")
             if self._since > LOOK:
                 self._ask()
         elif self._since > SILENCE:

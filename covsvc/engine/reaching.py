@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,53 +43,33 @@ def software() -> dict[str, str]:
     }
 
 
-def probe(address: str, seconds: float) -> None:
-    """Shake hands with a scheduler.
-
-    A client of Dask waits for ever for one that takes a connection and says nothing, because it is stopped, say.
-
-    Raises
-    ------
-    ClusterError
-        If it does not answer within so many seconds.
-    """
-    from distributed.core import connect
-    from distributed.security import Security
-
-    async def shake_hands() -> None:
-        arguments = Security().get_connection_args("client")
-        comm = await asyncio.wait_for(connect(address, timeout=seconds, **arguments), seconds)
-        await comm.close()
-
-    try:
-        asyncio.run(shake_hands())
-    except (OSError, ValueError, RuntimeError) as error:  # of time and of Dask's connection, too
-        told = str(error).strip().splitlines() or [f"silence for {seconds:g} s"]
-        raise ClusterError(
-            f"{address}: no scheduler answers there ({told[0]}); start one with `dask scheduler`"
-        ) from None
-
-
 def reach(address: str, seconds: float) -> Reached:
     """Ask a scheduler and its workers what they run.
 
     Raises
     ------
     ClusterError
-        If the scheduler does not answer within so many seconds.
+        If the scheduler does not answer within so many seconds, or is lost, or it and we refuse each other.
+    StudyError
+        If certificates are needed, and there are none that can be used.
     """
     from distributed import Client
 
-    probe(address, seconds)
-    client = Client(address, timeout=seconds, set_as_default=False)
-    with client:
-        packages: Mapping[str, Any] = client.get_versions()["scheduler"]["packages"]
-        shared = {name: str(packages[name]) for name in ("python", *_SHARED) if packages.get(name)}
-        shared["python"] = ".".join(shared.get("python", "").split(".")[:3])
-        # as an answer: a worker without covsvc cannot even read the question
-        told = client.run(software, on_error="return")
-        workers = {
-            worker: each if isinstance(each, Mapping) else f"{type(each).__name__}: {each}"
-            for worker, each in told.items()
-        }
-        return Reached(shared, workers, sum(client.nthreads().values()))
+    from covsvc.engine.clusters.encryption import security_of
+    from covsvc.engine.clusters.handshake import shake_hands  # here: clusters, too, ask what software runs
+
+    shake_hands(address, seconds)
+    try:
+        with Client(address, timeout=seconds, set_as_default=False, security=security_of(address)) as client:
+            packages: Mapping[str, Any] = client.get_versions()["scheduler"]["packages"]
+            # as an answer: a worker without covsvc cannot even read the question
+            told = client.run(software, on_error="return")
+            threads = sum(client.nthreads().values())
+    except OSError as error:
+        raise ClusterError(f"{address}: the scheduler is lost ({error})") from None
+    shared = {name: str(packages[name]) for name in ("python", *_SHARED) if packages.get(name)}
+    shared["python"] = ".".join(shared.get("python", "").split(".")[:3])
+    workers = {
+        worker: each if isinstance(each, Mapping) else f"{type(each).__name__}: {each}" for worker, each in told.items()
+    }
+    return Reached(shared, workers, threads)

@@ -61,7 +61,7 @@ if __name__ == "__main__":
 @pytest.fixture(scope="module")
 def client(store):
     """Start a local cluster, as a run does it."""
-    with connect(1) as client:
+    with connect(1, {}) as client:
         yield client
 
 
@@ -176,7 +176,7 @@ def test_run_without_bokeh_has_no_page(tmp_path):
     (tmp_path / "driver.py").write_text(WITHOUT_BOKEH)
     command = [sys.executable, str(tmp_path / "driver.py"), json.dumps(STUDY), str(tmp_path / "store")]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert ended.stdout == "1000\n"
+    assert (ended.stdout, ended.stderr) == ("1000\n", "")
 
 
 def test_page_that_cannot_be_imported_is_not_asked_for(tmp_path, monkeypatch):

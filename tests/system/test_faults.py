@@ -137,7 +137,7 @@ def test_a_scheduler_killed_before_the_work_begins_ends_the_run_with_exit_4(at_w
 def test_a_scheduler_without_workers_ends_the_run_with_exit_4(at_work):
     scheduler, address = at_work.scheduler()
     driver = at_work.run("--cluster", address)
-    hold_ended(driver, 4, f"{address}: no worker joined within 30 s; start one with `dask worker`")
+    hold_ended(driver, 4, f"{address}: no worker joined within 30 s; start one with `dask worker {address}`")
     end(scheduler)
 
 

@@ -3,66 +3,74 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from covsvc import registry
+from covsvc.engine.clusters.choosing import Choice, choose
+from covsvc.engine.clusters.encryption import hold_safe, security_of, worker_command
+from covsvc.engine.clusters.handshake import shake_hands
+from covsvc.engine.clusters.welcoming import welcomed
 from covsvc.engine.gathering import ask
 from covsvc.engine.warm_up import run_kernels
-from covsvc.errors import ClusterError
+from covsvc.errors import ClusterError, StudyError
 from covsvc.study import Study
 
-_PATIENCE = 30
-"""Seconds in which a scheduler has to find a worker."""
-
-_ATTEMPTS = 3
-"""How often workers may be lost while they warm up."""
+_ANSWER = 10
+"""Seconds in which a scheduler answers."""
 
 _GOODBYE = 5
 """Seconds in which a client closes."""
 
 
 @contextmanager
-def connect(cluster: Any, n_workers: int | None = None, study: Study | None = None) -> Iterator[Any]:
+def connect(
+    cluster: Any,
+    n_workers: int | None = None,
+    study: Study | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Iterator[Any]:
     """Yield a Dask client, or None where there is no cluster.
 
     Parameters
     ----------
-    cluster : None, distributed.Client or str
-        None works in this process; a client is used and left open; a string is the address of a scheduler
-        (``"tcp://host:8786"``) or the name of an installed cluster (``"local"``).
+    cluster : None, distributed.Client, Choice or str
+        None works in this process; a client is used and left open; a string is what `choose` takes.
     n_workers : int, optional
         Workers to start, where the cluster is started here.
     study : Study, optional
         What is to be done: its kernels are compiled, or read from their cache, before the work begins.
+    tell : callable, optional
+        Is told in a sentence that workers are waited for, or refused.
 
     Raises
     ------
     ClusterError
-        If a scheduler does not answer.
+        If a scheduler does not answer, or it and we refuse each other, or its workers have something else than we.
     UnknownName
         If no cluster has this name.
+    StudyError
+        If the options of the cluster are refused, or Dask would talk in plain text beyond this machine.
     """
-    if cluster is None:
+    given = choose(cluster) if isinstance(cluster, str) else cluster
+    if given is None:
         if study is not None:
             run_kernels(study)
         yield None
-    elif not isinstance(cluster, str):
-        if not hasattr(cluster, "submit"):
-            raise ClusterError(f"{cluster!r}: no Dask client, no address and no name of a cluster")
-        _warm_up(cluster, study)
-        yield cluster
+    elif not isinstance(given, Choice):
+        if not hasattr(given, "submit"):
+            raise ClusterError(f"{given!r}: no Dask client, no address and no name of a cluster")
+        if getattr(given, "scheduler", None) is None:
+            raise ClusterError("the client is closed; make another one")
+        hold_safe(given.scheduler.address)
+        with welcomed(given, study, tell):
+            _hold_safe_workers(given)
+            yield given
     else:
-        with _silence():
-            if "://" in cluster:
-                with _client_of(cluster) as client:
-                    _warm_up(client, study)
-                    yield client
-            else:
-                with registry.find("clusters", cluster)(n_workers) as client:
-                    _warm_up(client, study)
-                    yield client
+        with _silence(), _client_of(given, n_workers, tell) as client, welcomed(client, study, tell):
+            _hold_safe_workers(client)
+            yield client
 
 
 def workers_of(client: Any) -> int:
@@ -101,44 +109,48 @@ def _silence() -> Iterator[None]:
 
 
 @contextmanager
-def _client_of(address: str) -> Iterator[Any]:
+def _client_of(choice: Choice, n_workers: int | None, tell: Callable[[str], None] | None) -> Iterator[Any]:
+    """Start a cluster, or connect to a scheduler."""
+    if choice.address:
+        if n_workers is not None:
+            raise StudyError(f"{choice.told}: has the workers that others start; leave out that they are {n_workers}")
+        with _connection(choice) as client:
+            yield client
+        return
+    with ExitStack() as opened:
+        try:
+            client = opened.enter_context(registry.find("clusters", choice.name)(n_workers, choice.options, tell))
+        except StudyError as error:
+            if choice.told == choice.name:
+                raise
+            raise StudyError("\n".join(f"{choice.told}: {line}" for line in str(error).splitlines())) from None
+        yield client
+
+
+@contextmanager
+def _connection(choice: Choice) -> Iterator[Any]:
     """Connect to a scheduler."""
     from distributed import Client
 
     try:
-        client = Client(address, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise ClusterError(
-            f"{address}: no scheduler answers there ({error}); start one with `dask scheduler`"
-        ) from None
+        shake_hands(choice.address, _ANSWER)
+        client = Client(choice.address, timeout=_ANSWER, security=security_of(choice.address))
+    except (ClusterError, OSError, ValueError) as error:
+        told = str(error) if isinstance(error, ClusterError) else f"{choice.address}: the scheduler is lost ({error})"
+        file = f"{choice.told}: " if "://" not in choice.told else ""
+        raise ClusterError(f"{file}{told}") from None
     try:
         yield client
     finally:
-        with suppress(TimeoutError):  # a scheduler that does not answer is left as it is
+        with suppress(OSError):  # a scheduler that does not answer is left as it is
             client.close(timeout=_GOODBYE)
 
 
-def _warm_up(client: Any, study: Study | None) -> None:
-    """Wait for a worker, and have it warm up."""
-    from distributed.comm import CommClosedError
-
-    from covsvc.engine.clusters.joining import WarmUp
-
-    again = "run it again"
-    address = client.scheduler.address
-    try:
-        ask(client, lambda: client.wait_for_workers(1, timeout=_PATIENCE), again)
-    except TimeoutError:
-        raise ClusterError(f"{address}: no worker joined within {_PATIENCE} s; start one with `dask worker`") from None
-    if study is None:
-        return
-    plugin = WarmUp(study)
-    for attempt in range(_ATTEMPTS):
+def _hold_safe_workers(client: Any) -> None:
+    """Refuse workers that talk in plain text beyond this machine, whatever their scheduler does."""
+    for worker in ask(client, lambda: client.scheduler.ncores(), "run it again"):
         try:
-            ask(client, lambda: client.register_plugin(plugin), again)
-            return
-        except CommClosedError as error:
-            if attempt == _ATTEMPTS - 1:
-                raise ClusterError(f"{address}: workers are lost while they warm up ({error}); {again}") from None
-        except OSError as error:
-            raise ClusterError(f"{address}: a worker cannot warm up: {error}") from None
+            hold_safe(worker)
+        except StudyError as error:
+            cure = f"`{worker_command(client.scheduler.address)}` starts one"
+            raise StudyError(f"worker {error}; {cure}") from None

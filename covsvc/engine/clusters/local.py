@@ -2,48 +2,77 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from logging import CRITICAL
-from multiprocessing import resource_tracker
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from covsvc.engine.clusters.options import read_options, with_workers
 from covsvc.engine.clusters.page import with_page
+from covsvc.engine.clusters.quiet import QUIET, without_interrupts
 from covsvc.errors import ClusterError
 from covsvc.signals import uninterrupted
 
-# tasks last about a second and tables are small: no need to look ten times a second, which costs some percent;
-# only memory is looked at often, to end a worker before it takes what the others need
-_QUIET = {
-    "distributed.worker.profile.enabled": False,
-    "distributed.admin.tick.interval": "1s",
-    "distributed.admin.system-monitor.interval": "5s",
-    "distributed.scheduler.work-stealing-interval": "1s",
+_QUIET = QUIET | {
     "distributed.deploy.lost-worker-timeout": "10 minutes",  # to start again and warm up, where others are at work, too
     "distributed.scheduler.allowed-failures": 1,  # what was on a worker that died twice is tried again at the end
 }
 
+_MOST_WORKERS = 1000
+"""Processes: more is a slip of the pen."""
+
+
+class Local(BaseModel):
+    """Options of a cluster of processes on this machine.
+
+    Attributes
+    ----------
+    workers : int, optional
+        Processes; as many as there are cores unless given.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    workers: PositiveInt | None = Field(default=None, strict=True, le=_MOST_WORKERS)
+
 
 @contextmanager
-def connect(n_workers: int | None = None) -> Iterator[Any]:
+def connect(
+    n_workers: int | None,
+    options: Mapping[str, Any],
+    tell: Callable[[str], None] | None = None,  # noqa: ARG001 - its workers come at once
+) -> Iterator[Any]:
     """Start a scheduler and one single-threaded worker a core on the loopback interface; yield their client.
 
     Parameters
     ----------
     n_workers : int, optional
-        Processes; as many as there are cores unless given.
+        Processes, instead of what the options say.
+    options : mapping
+        Those of `Local`.
+    tell : callable, optional
+        As of every cluster; there is nothing to tell here.
+
+    Raises
+    ------
+    StudyError
+        If an option is refused.
+    ClusterError
+        If nothing can be started here.
     """
     import dask
     from distributed import Client, LocalCluster
 
+    chosen = read_options(Local, "local", with_workers(options, n_workers))
     with ExitStack() as opened:
         opened.enter_context(dask.config.set(_QUIET | with_page()))
-        with uninterrupted(), _without_interrupts():
+        with uninterrupted(), without_interrupts():
             try:
                 cluster = opened.enter_context(
                     LocalCluster(
-                        n_workers=n_workers,
+                        n_workers=chosen.workers,
                         threads_per_worker=1,
                         processes=True,
                         host="127.0.0.1",
@@ -55,14 +84,3 @@ def connect(n_workers: int | None = None) -> Iterator[Any]:
             except (OSError, RuntimeError) as error:
                 raise ClusterError(f"local: no cluster can be started here: {error}") from error
         yield client
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Hold SIGINT back. What is started meanwhile never gets it: Ctrl-C is for the driver, which ends its workers."""
-    resource_tracker.ensure_running()  # multiprocessing, when it starts it later, lets SIGINT through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +22,8 @@ def with_page() -> dict[str, Any]:
     before = dask.config.get("distributed.scheduler.preload", default=[])
     if PAGE in before or dask.config.get("distributed.scheduler.preload-argv", default=[]):
         return {}  # is there; or there are arguments, which are meant for what is preloaded already
+    if importlib.util.find_spec("bokeh") is None:
+        return {}
     try:
         importlib.import_module(PAGE)
     except Exception:  # whatever is missing or broken there: a scheduler that imports it would not start
