@@ -1,4 +1,4 @@
-"""An S3 service of our own on loopback, and its bucket."""
+"""An S3 service of our own, on loopback or a host of a test, and its bucket."""
 
 from __future__ import annotations
 
@@ -12,27 +12,25 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from hosts import HERE, Host
+
 BUCKET = "cubes"
 
 
 @contextmanager
-def served(**environment: str) -> Iterator[dict[str, str]]:
-    """Serve an empty bucket, and yield the environment by which to reach it; MOTO_GROUP is its process group."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def served(host: Host = HERE, **environment: str) -> Iterator[dict[str, str]]:
+    """Serve an empty bucket on a host, and yield the environment by which to reach it; MOTO_GROUP is its process group."""
+    port = host.do(lambda: free_port(host.address))
     server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        host.inside(sys.executable, "-m", "moto.server", "-H", host.address, "-p", str(port)),
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://{host.address}:{port}"
     try:
-        wait_for(port)
-        with urllib.request.urlopen(urllib.request.Request(f"{url}/{BUCKET}", method="PUT"), timeout=10):
-            pass
+        host.do(lambda: make_bucket(host.address, port))
         yield {
             "AWS_ENDPOINT_URL": url,
             "AWS_ACCESS_KEY_ID": "testing",
@@ -46,12 +44,28 @@ def served(**environment: str) -> Iterator[dict[str, str]]:
         server.wait(30)
 
 
-def wait_for(port: int, seconds: float = 60.0) -> None:
-    """Return when a port of this machine takes connections."""
+def free_port(address: str) -> int:
+    """Return a port at which nobody listens."""
+    with socket.socket() as free:
+        free.bind((address, 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def make_bucket(address: str, port: int) -> None:
+    """Make the bucket as soon as the service takes connections."""
+    wait_for(port, address)
+    asked = urllib.request.Request(f"http://{address}:{port}/{BUCKET}", method="PUT")
+    with urllib.request.urlopen(asked, timeout=10):
+        pass
+
+
+def wait_for(port: int, address: str = "127.0.0.1", seconds: float = 60.0) -> None:
+    """Return when a port takes connections."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
+            with socket.create_connection((address, port), timeout=1):
                 return
         except OSError:
             if time.monotonic() > deadline:
