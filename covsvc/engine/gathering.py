@@ -99,6 +99,8 @@ def ask(client: Client, question: Callable[[], Any], what_stays: str) -> Any:
     ------
     ClusterError
         If the cluster, or a worker that has to answer, is lost meanwhile.
+    TimeoutError
+        If the question has a time limit, which is over.
     """
 
     async def answer() -> Any:
@@ -112,6 +114,8 @@ def ask(client: Client, question: Callable[[], Any], what_stays: str) -> Any:
         watch.look()
     try:
         return asked.result()
+    except TimeoutError:
+        raise
     except OSError as error:  # of Dask's connections, too
         raise ClusterError(f"the cluster, or a worker of it, was lost ({error}); {what_stays}") from None
 
