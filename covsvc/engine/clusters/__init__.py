@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -11,6 +10,7 @@ from covsvc import registry
 from covsvc.engine.clusters.choosing import Choice, choose
 from covsvc.engine.clusters.encryption import hold_safe, security_of, worker_command
 from covsvc.engine.clusters.handshake import shake_hands
+from covsvc.engine.clusters.quiet import silenced
 from covsvc.engine.clusters.welcoming import welcomed
 from covsvc.engine.gathering import ask
 from covsvc.engine.warm_up import run_kernels
@@ -96,16 +96,8 @@ def _silence() -> Iterator[None]:
     """Keep to ourselves what Dask logs: what of it matters to a user we say, and how to go on."""
     import distributed  # noqa: F401 - which sets the levels of its loggers when it is imported
 
-    names = "distributed", "distributed.client", "tornado", "tornado.application", "asyncio"
-    loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
+    with silenced("distributed", "distributed.client", "tornado", "tornado.application", "asyncio"):
         yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
 
 
 @contextmanager

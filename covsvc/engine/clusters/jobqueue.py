@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import math
 import secrets
 import shlex
@@ -21,7 +20,7 @@ from typing import Any, Generic, TypeVar
 from covsvc.engine.clusters.encryption import Certificates
 from covsvc.engine.clusters.options import QueuedCluster, read_options, seconds_of, with_workers
 from covsvc.engine.clusters.page import with_page
-from covsvc.engine.clusters.quiet import QUIET, without_interrupts
+from covsvc.engine.clusters.quiet import QUIET, silenced, variable_of, without_interrupts
 from covsvc.engine.clusters.run_certificates import certificates_of_run
 from covsvc.engine.clusters.waiting import FIRST, Waiting
 from covsvc.engine.gathering import be_patient
@@ -132,7 +131,7 @@ def start(
 
     with ExitStack() as opened:
         certificates = opened.enter_context(certificates_of_run(Path(asked.shared_folder)))
-        opened.enter_context(_silence())
+        opened.enter_context(silenced("dask_jobqueue"))
         opened.enter_context(dask.config.set(configuration() | with_page()))
         with uninterrupted(), without_interrupts():
             try:
@@ -185,7 +184,7 @@ def settings(system: BatchSystem[Options], options: Options, certificates: Certi
     from dask.utils import parse_bytes
 
     exports = [
-        f"export {_variable(key)}={value}" for key, value in _CONFIGURATION.items() if key.startswith(_OF_WORKERS)
+        f"export {variable_of(key)}={value}" for key, value in _CONFIGURATION.items() if key.startswith(_OF_WORKERS)
     ]
     told = {
         "cores": options.workers_per_job,
@@ -215,11 +214,6 @@ def _worker_arguments(system: BatchSystem[Options], options: Options, certificat
         lifetime = seconds_of(options.walltime) - margin
         arguments += ["--lifetime", f"{lifetime}s", "--lifetime-stagger", f"{margin // 2}s"]
     return arguments
-
-
-def _variable(key: str) -> str:
-    """Return the variable that sets a key of Dask's configuration."""
-    return "DASK_" + key.replace(".", "__").replace("-", "_").upper()
 
 
 def _hold_submit_host(system: BatchSystem[Options]) -> None:
@@ -279,15 +273,3 @@ def _start_workers(
             raise ClusterError(f"{system.name}: no worker joined within {waited}; see to the queue, or raise patience")
         waiting.say(f"{len(jobs)} jobs are in the queue of {system.name}")
         time.sleep(0.1)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep what dask-jobqueue logs to ourselves."""
-    logger = logging.getLogger("dask_jobqueue")
-    before = logger.level
-    logger.setLevel(CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

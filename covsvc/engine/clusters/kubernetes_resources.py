@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, ValidationInfo, field_validator
 
 from covsvc.engine.clusters.options import Bounds, Line, Size, StartedCluster
-from covsvc.engine.clusters.quiet import QUIET
+from covsvc.engine.clusters.quiet import QUIET, variable_of
 
 API = "kubernetes.dask.org/v1"
 """Group and version of the resources of the operator."""
@@ -224,7 +224,7 @@ def _container(
     }
     told = {"distributed.comm.require-encryption": True, "distributed.comm.tls.ca-file": f"{_TLS}/ca.pem"}
     environment = {"HOME": _SCRATCH} | {
-        _variable(key): value for key, value in {**told, **tls, **QUIET, **settings}.items()
+        variable_of(key): value for key, value in {**told, **tls, **QUIET, **settings}.items()
     }
     resources = {"cpu": f"{1000 * cpu:.0f}m", "memory": str(parse_bytes(memory))}
     return {
@@ -267,7 +267,3 @@ def _pod_of(container: Mapping[str, Any], options: KubernetesCluster) -> dict[st
 
 def _probe(**seconds: int) -> dict[str, Any]:
     return {"httpGet": {"path": "/health", "port": "http-dashboard"}, **seconds}
-
-
-def _variable(key: str) -> str:
-    return "DASK_" + key.replace(".", "__").replace("-", "_").upper()

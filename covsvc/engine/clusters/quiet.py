@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,25 @@ QUIET = {
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.scheduler.work-stealing-interval": "1s",
 }
+
+
+def variable_of(key: str) -> str:
+    """Return the variable of the environment that sets a key of Dask's configuration."""
+    return "DASK_" + key.replace(".", "__").replace("-", "_").upper()
+
+
+@contextmanager
+def silenced(*names: str) -> Iterator[None]:
+    """Keep what some loggers are told to ourselves."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager
