@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from covsvc import registry
 from covsvc.engine.clusters.choosing import Choice, choose
-from covsvc.engine.clusters.encryption import hold_safe, security_of, worker_command
-from covsvc.engine.clusters.handshake import shake_hands
+from covsvc.engine.clusters.encryption import hold_safe, worker_command
+from covsvc.engine.clusters.handshake import client_at
 from covsvc.engine.clusters.quiet import silenced
 from covsvc.engine.clusters.welcoming import welcomed
 from covsvc.engine.gathering import ask
 from covsvc.engine.warm_up import run_kernels
 from covsvc.errors import ClusterError, StudyError
 from covsvc.study import Study
-
-_ANSWER = 10
-"""Seconds in which a scheduler answers."""
-
-_GOODBYE = 5
-"""Seconds in which a client closes."""
 
 
 @contextmanager
@@ -103,13 +97,18 @@ def _silence() -> Iterator[None]:
 @contextmanager
 def _client_of(choice: Choice, n_workers: int | None, tell: Callable[[str], None] | None) -> Iterator[Any]:
     """Start a cluster, or connect to a scheduler."""
-    if choice.address:
-        if n_workers is not None:
-            raise StudyError(f"{choice.told}: has the workers that others start; leave out that they are {n_workers}")
-        with _connection(choice) as client:
-            yield client
-        return
+    if choice.address and n_workers is not None:
+        raise StudyError(f"{choice.told}: has the workers that others start; leave out that they are {n_workers}")
     with ExitStack() as opened:
+        if choice.address:
+            try:
+                client = opened.enter_context(client_at(choice.address))
+            except ClusterError as error:
+                if "://" in choice.told:
+                    raise
+                raise ClusterError(f"{choice.told}: {error}") from None
+            yield client
+            return
         try:
             client = opened.enter_context(registry.find("clusters", choice.name)(n_workers, choice.options, tell))
         except StudyError as error:
@@ -117,25 +116,6 @@ def _client_of(choice: Choice, n_workers: int | None, tell: Callable[[str], None
                 raise
             raise StudyError("\n".join(f"{choice.told}: {line}" for line in str(error).splitlines())) from None
         yield client
-
-
-@contextmanager
-def _connection(choice: Choice) -> Iterator[Any]:
-    """Connect to a scheduler."""
-    from distributed import Client
-
-    try:
-        shake_hands(choice.address, _ANSWER)
-        client = Client(choice.address, timeout=_ANSWER, security=security_of(choice.address))
-    except (ClusterError, OSError, ValueError) as error:
-        told = str(error) if isinstance(error, ClusterError) else f"{choice.address}: the scheduler is lost ({error})"
-        file = f"{choice.told}: " if "://" not in choice.told else ""
-        raise ClusterError(f"{file}{told}") from None
-    try:
-        yield client
-    finally:
-        with suppress(OSError):  # a scheduler that does not answer is left as it is
-            client.close(timeout=_GOODBYE)
 
 
 def _hold_safe_workers(client: Any) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from threading import Thread
 from typing import Any
 
@@ -17,6 +19,34 @@ _EXPIRED = 10
 
 _GRACE = 2.0
 """Seconds beyond those of the handshake, at most, in which whoever listens tells what it speaks."""
+
+_ANSWER, _GOODBYE = 10.0, 5
+"""Seconds in which a scheduler answers, and a client closes."""
+
+
+@contextmanager
+def client_at(address: str) -> Iterator[Any]:
+    """Yield a client of a scheduler, after a handshake; close it.
+
+    Raises
+    ------
+    ClusterError
+        As of `shake_hands`; if the scheduler is lost at once.
+    StudyError
+        As of `shake_hands`.
+    """
+    from distributed import Client
+
+    shake_hands(address, _ANSWER)
+    try:
+        client = Client(address, timeout=_ANSWER, security=security_of(address))
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"{address}: the scheduler is lost ({error}); run it again") from None
+    try:
+        yield client
+    finally:
+        with suppress(OSError):  # a scheduler that does not answer is left as it is
+            client.close(timeout=_GOODBYE)
 
 
 def shake_hands(address: str, seconds: float) -> None:

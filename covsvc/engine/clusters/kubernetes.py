@@ -13,7 +13,7 @@ from typing import Any
 
 from covsvc.engine.clusters import workers_of
 from covsvc.engine.clusters.encryption import security, split_address
-from covsvc.engine.clusters.handshake import shake_hands
+from covsvc.engine.clusters.handshake import client_at
 from covsvc.engine.clusters.jobqueue import with_library
 from covsvc.engine.clusters.options import read_options, with_workers
 from covsvc.engine.clusters.waiting import FIRST, Waiting
@@ -26,8 +26,8 @@ _INSIDE = "kubernetes.default.svc"
 
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
-_LOOK, _ANSWER, _GOODBYE = 2.0, 10.0, 5
-"""Seconds between two looks at what starts; in which a scheduler answers; in which a client closes."""
+_LOOK = 2.0
+"""Seconds between two looks at what starts."""
 
 log = logging.getLogger(__name__)
 
@@ -57,15 +57,13 @@ def connect(
         If no scheduler answers in time, or the API server does not.
     """
     with_library("kubernetes", "dask_kubernetes.operator", "kubernetes")
-    from distributed import Client
-
     from covsvc.engine.clusters.kubernetes_api import Server
     from covsvc.engine.clusters.kubernetes_resources import KubernetesCluster, address_of
 
     told = read_options(KubernetesCluster, "kubernetes", with_workers(options, n_workers))
     if told.existing and (n_workers is not None or "workers" in options):
         raise StudyError(f"kubernetes: existing: {told.existing} has its own workers; leave out how many there are")
-    trusted = security()  # before anything is made
+    security()  # before anything is made
     _hold_inside()
     namespace = told.namespace or _own_namespace()
     with ExitStack() as opened:
@@ -84,20 +82,10 @@ def connect(
             namespace,
             name,
         )
-        shake_hands(address, _ANSWER)
-        try:
-            client = Client(address, timeout=_ANSWER, security=trusted)
-        except (OSError, ValueError) as error:
-            raise ClusterError(f"{address}: the scheduler is lost ({error}); run it again") from None
-        opened.callback(_close, client)
+        client = opened.enter_context(client_at(address))
         be_patient(client, told.patience)
         _await(lambda: workers_of(client), Waiting(FIRST, told.patience, tell), "worker", server, namespace, name)
         yield client
-
-
-def _close(client: Any) -> None:
-    with suppress(OSError):  # a scheduler that does not answer is removed all the same
-        client.close(timeout=_GOODBYE)
 
 
 def _hold_inside() -> None:
