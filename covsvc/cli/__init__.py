@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from errno import ENOSPC
@@ -31,15 +30,13 @@ from covsvc.cli.tables import tables
 from covsvc.cli.trend import trend
 from covsvc.cli.validate import validate
 from covsvc.errors import ClusterError, CovsvcError, TaskError
+from covsvc.signals import interruptible
 from covsvc.version import __version__
 
 if TYPE_CHECKING:
     from covsvc.api import Progress
     from covsvc.study import Study
     from covsvc.worst_cells import WorstCell
-
-_REQUESTS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
-"""What Ctrl-C, a service manager and a closed terminal send: all are answered alike."""
 
 _GO_ON = "interrupted; what is stored stays, and the same command goes on from there"
 
@@ -303,16 +300,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name may hold what the terminal cannot show
-    came: list[int] = []
+    with interruptible() as came:
+        code = _carry_out(arguments, came)
+    sys.exit(code)
 
-    def interrupt(number: int, _: object) -> None:
-        came.append(number)
-        raise KeyboardInterrupt
 
-    before = {number: signal.getsignal(number) for number in _REQUESTS}
-    for number, handler in before.items():
-        if handler in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(number, interrupt)
+def _carry_out(arguments: Sequence[str] | None, came: Sequence[int]) -> int:
+    """Run the command line, say what went wrong, and return the exit code; `came` holds the requests to end so far."""
     try:
         code = cli.main(arguments, prog_name="covsvc", standalone_mode=False)
         if sys.stdout is not None:  # closed by the caller
@@ -349,10 +343,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             told = "this is a fault of covsvc, please report it; what is stored stays whole"
             say(f"{traceback.format_exc()}covsvc: {told}")
             code = INCOMPLETE
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    sys.exit(code if isinstance(code, int) else PASSED)
+    return code if isinstance(code, int) else PASSED
 
 
 def _toys_to_draw(planned: Mapping[str, Any]) -> str:

@@ -138,9 +138,9 @@ class ComparePanel:
         self._tell_cell(pair)
 
     def _tell_cell(self, pair: Pair) -> None:
+        self._tell()  # first: what was counted in one cell never stands under the name of another
         self._cell.text = pair.cell_table()
         self._count.visible = pair.has_other_sides and pair.cell is not None
-        self._tell()
 
     def _offer(self, shown: Shown, other: Side) -> None:
         labels = other.maps["limit_method"].to_numpy().tolist()

@@ -152,4 +152,4 @@ def test_a_reader_sees_what_became_worse_and_opens_the_baseline_before(tab, stor
 def test_a_study_that_was_never_accepted_says_how_to(tab, store):
     page = tab(study="events", page="history")
     page.get_by_text(f"covsvc accept events --store {store} --tag v1").wait_for()
-    assert page.get_by_role("button", name="Open the maps of").count() == 0
+    page.get_by_role("button", name="Open the maps of").wait_for(state="hidden")

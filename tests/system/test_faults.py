@@ -60,6 +60,22 @@ def test_workers_killed_in_turn_are_started_again_and_all_is_done(at_work, unint
     hold_whole(at_work, uninterrupted)
 
 
+def test_ctrl_c_keeps_what_is_done_tells_how_to_go_on_and_exits_130(at_work, uninterrupted):
+    # what runs in the background of a script has SIGINT ignored, and hands that on
+    driver = at_work.run("--workers", "2", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    at_work.wait_for_blocks(40, driver)
+    os.killpg(driver.pid, signal.SIGINT)  # as a terminal does: to the driver and its workers
+    hold_ended(driver, 130)
+    assert told(driver).endswith("interrupted. What is done is stored; the same command goes on from there.\n")
+    at_work.hold_nothing_left(20)
+    drawn = at_work.blocks
+    assert drawn < BLOCKS
+    driver = at_work.run("--cluster", "none")
+    hold_ended(driver, 0)
+    hold_whole(at_work, uninterrupted)
+    assert at_work.blocks < BLOCKS + drawn, "what was done is drawn again"
+
+
 def test_workers_without_a_nanny_killed_one_after_the_other_are_replaced_by_those_that_join(at_work, uninterrupted):
     scheduler, address = at_work.scheduler()
     workers = [at_work.worker(address, "--no-nanny") for _ in range(2)]
