@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections import defaultdict
 
@@ -14,6 +15,9 @@ from covsvc.study import study_of
 
 collect_ignore = ["stranger"]
 """A package of somebody else, which has its own tests."""
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script, which hands that on
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

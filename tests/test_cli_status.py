@@ -109,7 +109,7 @@ def read_until(terminal, word):
 
 def test_interrupted_it_exits_with_130_and_has_told_who_works(covsvc, small_study, tmp_path):
     api.run(small_study(methods=["classical"]), tmp_path / "store", part=(1, 5))
-    interrupt = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
+    interrupt = threading.Timer(5.0, os.kill, (os.getpid(), signal.SIGINT))
     with place_of(tmp_path / "store").lock("small"):
         interrupt.start()
         code, out, err = covsvc("status", "small", "--watch", "--store", "store")

@@ -194,8 +194,6 @@ def test_an_interrupted_build_goes_on(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # what runs in the background of a script has SIGINT ignored, and hands that on
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert driver.stderr is not None
     told = ""

@@ -43,6 +43,7 @@ def build_tables(
     cluster: Any = None,
     n_workers: int | None = None,
     progress: Callable[[str, float], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Build the tables of the interval methods at some confidence levels, and store them.
 
@@ -61,6 +62,8 @@ def build_tables(
         As those of `run`.
     progress : callable, optional
         Is told the stage and how much of it is done, from 0 to 1.
+    tell : callable, optional
+        Is told in a sentence that workers are waited for, or refused.
 
     Returns
     -------
@@ -90,7 +93,7 @@ def build_tables(
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(f"{target}: {error.strerror}; choose another folder") from None
-    with locked(target / "building.lock", "another build is at work"), connect(where, n_workers) as client:
+    with locked(target / "building.lock", "another build is at work"), connect(where, n_workers, tell=tell) as client:
         built = table_building.build_tables(wanted, int(toys), seed, float(largest_mu), target, client, progress)
     found = []
     for table in built:

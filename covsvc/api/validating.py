@@ -125,7 +125,7 @@ def validate(
     known = _studies(studies, store)
     say = tell or (lambda _: None)
     with ExitStack() as stack:
-        workers = _Workers(stack, chosen(cluster, *known), n_workers)
+        workers = _Workers(stack, chosen(cluster, *known), n_workers, tell)
         # all are opened before the work begins: one that another process has is told at once
         held = [stack.enter_context(_candidate(study, store, against, everything)) for study in known]
         for candidate in held:
@@ -199,16 +199,18 @@ def _studies(given: Study | str | Path | Sequence[Study | str | Path], store: st
 class _Workers:
     """A cluster that starts when it is needed, and serves all studies."""
 
-    def __init__(self, stack: ExitStack, cluster: Any, n_workers: int | None) -> None:
-        self._stack, self._cluster, self._n_workers = stack, cluster, n_workers
+    def __init__(
+        self, stack: ExitStack, cluster: Any, n_workers: int | None, tell: Callable[[str], None] | None
+    ) -> None:
+        self._stack, self._cluster, self._n_workers, self._tell = stack, cluster, n_workers, tell
         self._client: list[Any] = []
 
     @contextmanager
     def connected(self, study: Study) -> Iterator[Any]:
         """Yield a client whose workers have the kernels of a study compiled; None where there is no cluster."""
         if not self._client:
-            self._client.append(self._stack.enter_context(connect(self._cluster, self._n_workers)))
-        with connect(self._client[0], study=study) as client:
+            self._client.append(self._stack.enter_context(connect(self._cluster, self._n_workers, tell=self._tell)))
+        with connect(self._client[0], study=study, tell=self._tell) as client:
             yield client
 
 

@@ -98,7 +98,7 @@ def build(
     """
     from covsvc import api
 
-    with _progress() as tell:
+    with _progress() as progress:
         found = api.build_tables(
             list(levels),
             toys=_number(toys),
@@ -107,7 +107,8 @@ def build(
             folder=out,
             cluster=DEFAULT_CLUSTER if cluster is None else cluster,
             n_workers=workers,
-            progress=tell,
+            progress=progress,
+            tell=say,
         )
     if as_json:
         print_json(found)

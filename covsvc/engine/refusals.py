@@ -9,6 +9,9 @@ from weakref import WeakKeyDictionary
 BITS = "the bits of toys and limits"
 """What differs where nothing else does that had to be alike."""
 
+PLAIN = "its address"
+"""What differs where a worker talks in plain text beyond its machine."""
+
 
 class Refusals:
     """The workers that came later and were refused.
@@ -67,6 +70,9 @@ def told(differs: Iterable[Sequence[str]]) -> str:
 
 def cure_of(differs: Iterable[Sequence[str]]) -> str:
     """Say what to do about a worker that differs so."""
-    if BITS in [what for what, _, _ in differs]:
+    named = [what for what, _, _ in differs]
+    if BITS in named:
         return "run the driver on a machine such as theirs, or take workers such as its own"
+    if PLAIN in named:
+        return "start it with TLS (deploy/tls says how), or on this machine with --host 127.0.0.1"
     return "install there what is here, and restart the workers"

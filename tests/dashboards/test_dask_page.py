@@ -58,6 +58,13 @@ if __name__ == "__main__":
 """
 
 
+def wait_for_values(page, wanted):
+    """Wait until these numbers are painted, to the last bit."""
+    page.wait_for_function(
+        f"wanted => JSON.stringify(({VALUES})()) === JSON.stringify(wanted)", arg=wanted.ravel().tolist()
+    )
+
+
 @pytest.fixture(scope="module")
 def client(store):
     """Start a local cluster, as a run does it."""
@@ -126,11 +133,11 @@ def test_map_fills_while_studies_run(client, tab, tmp_path):
     cube = api.run(study_of(STUDY | {"s_true": [0, 1, 2.5, 6]}), store, client)
     page.get_by_text(f"None of 8 cells is significantly below cl. Snapshot {cube.attrs['snapshot'][:8]}.").wait_for()
     exact = cube["exact_coverage"].transpose("limit_method", "cl", "b", "s_true").to_numpy()
-    np.testing.assert_array_equal(page.evaluate(VALUES), exact[0, 0].ravel())
+    wait_for_values(page, exact[0, 0])
 
     page.get_by_label("limit method").select_option(HARMFUL)
     page.get_by_text(f"Map of the coverage of {HARMFUL}").wait_for()
-    np.testing.assert_array_equal(page.evaluate(VALUES), exact[1, 0].ravel())
+    wait_for_values(page, exact[1, 0])
     tab(page_of(client)).get_by_text("Map of the coverage of classical").wait_for()  # the next reader
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from dashboard_store import HARMFUL
+from playwright.sync_api import expect
 from scipy import stats
 
 from covsvc import api
@@ -127,7 +128,7 @@ def test_a_reader_sees_what_became_worse_and_opens_the_baseline_before(tab, stor
     row = page.get_by_role("table", name="worst coverage").get_by_role("row").filter(has_text="mine")
     row.wait_for()
     assert f"{BELOW:.4f} below, worse" in row.inner_text()
-    assert page.get_by_role("table", name="Accepted baselines").get_by_role("row").count() == 3
+    expect(page.get_by_role("table", name="Accepted baselines").get_by_role("row")).to_have_count(3)
 
     assert page.get_by_label("confidence level (cl)").is_visible()
     page.get_by_label("shown", exact=True).focus()

@@ -193,7 +193,7 @@ def test_a_reader_hovers_over_a_cell_chooses_it_brushes_a_range_and_opens_the_ta
     assert asked_by(page)["s_low"] == "1"
     ends = "id => { const {start, end} = Bokeh.documents[0].get_model_by_id(id).x_range; return [start, end] }"
     for what in ("coverage", "sigma"):
-        assert page.evaluate(ends, figure_of(page, what)) == [0.75, 4.75]
+        page.wait_for_function(f"id => ({ends})(id).join() === '0.75,4.75'", arg=figure_of(page, what))
 
     page.get_by_label("Map of coverage as a table").focus()
     page.keyboard.press("Space")

@@ -31,6 +31,13 @@ FILES = Certificates(*(Path("/home/ana/run") / name for name in ("ca.pem", "cert
 PYTHON = {"python": "/opt/covsvc/bin/python"}
 SYSTEMS = {system.name: system for system in (slurm.SLURM, pbs.PBS, htcondor.HTCONDOR)}
 
+
+@pytest.fixture(scope="module", autouse=True)
+def _library():
+    """Import dask-jobqueue as a cluster does, which leaves Ctrl-C as it was."""
+    jobqueue.with_library("slurm", "dask_jobqueue", "hpc")
+
+
 # Written after sbatch(1) of Slurm, qsub(1B) of OpenPBS, condor_submit(1) of HTCondor and `dask worker --help`.
 EXPORTS = """\
 export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False
@@ -240,11 +247,6 @@ def test_htcondor_makes_of_the_description_the_job_that_is_meant():
 
 def options(folder, **told):
     return {"shared_folder": str(folder / "shared"), "log_folder": str(folder), "interface": "lo"} | told
-
-
-def with_interrupts():
-    """Take SIGINT, which what runs in the background of a script ignores, and hands that on."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def until(happened: Callable[[], object], seconds: float = 60.0) -> None:
@@ -461,7 +463,6 @@ def test_ctrl_c_while_workers_are_awaited_removes_their_jobs(tmp_path):
     with subprocess.Popen(
         [sys.executable, process_jobs.__file__, json.dumps(told)],
         start_new_session=True,
-        preexec_fn=with_interrupts,
     ) as driver:
         try:
             until(lambda: record.exists() and record.read_text().strip())

@@ -61,8 +61,7 @@ def test_workers_killed_in_turn_are_started_again_and_all_is_done(at_work, unint
 
 
 def test_ctrl_c_keeps_what_is_done_tells_how_to_go_on_and_exits_130(at_work, uninterrupted):
-    # what runs in the background of a script has SIGINT ignored, and hands that on
-    driver = at_work.run("--workers", "2", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    driver = at_work.run("--workers", "2")
     at_work.wait_for_blocks(40, driver)
     os.killpg(driver.pid, signal.SIGINT)  # as a terminal does: to the driver and its workers
     hold_ended(driver, 130)
@@ -223,10 +222,7 @@ def test_sigterm_stores_what_is_done_and_takes_the_workers_along(at_work, uninte
 
 @pytest.mark.parametrize("seconds", [0.2, 0.35, 0.5])
 def test_ctrl_c_in_the_first_half_second_ends_quietly(at_work, seconds):
-    driver = at_work.start(
-        *(sys.executable, "-m", "covsvc", "run", "study.yaml"),
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    driver = at_work.start(sys.executable, "-m", "covsvc", "run", "study.yaml")
     time.sleep(seconds)
     driver.send_signal(signal.SIGINT)
     # by the signal itself, which a shell shows as 130, if Python had not begun with ours, or made code just then

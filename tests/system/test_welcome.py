@@ -76,7 +76,7 @@ def start(made):
     """Return what starts a worker that finds other files before ours; all are ended."""
     workers = []
 
-    def start_worker(*folders, plugin=True, **site):
+    def start_worker(*folders, plugin=True, at=("--host", "127.0.0.1"), **site):
         path = [str(each) for each in folders]
         if site:
             path.append(str(made.folder / f"site{len(made.started)}"))
@@ -87,7 +87,7 @@ def start(made):
         workers.append(
             made.start(
                 *map(str, command),
-                *("--host", "127.0.0.1", "--no-dashboard", "--local-directory", str(made.folder / "scratch")),
+                *(*at, "--no-dashboard", "--local-directory", str(made.folder / "scratch")),
                 env={"PYTHONPATH": os.pathsep.join([*path, str(ROOT)])},
             )
         )
@@ -214,6 +214,28 @@ def test_one_that_joins_later_leaves_says_why_and_the_driver_tells_once_and_agai
             last = f"has had no worker for 1 s; the last that came was refused, {why}; nothing stays$"
             with pytest.raises(ClusterError, match=last):
                 list(gather(iter([(future, 0)]), client, "nothing stays"))
+
+
+def test_one_that_joins_later_and_talks_in_plain_text_beyond_its_machine_leaves(made, start, study):
+    start()
+    with client_of(made, 1) as client:
+        said = []
+        with connect(client, study=study, tell=said.append):
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            everywhere = f"tcp://0.0.0.0:{port}"
+            other = start(at=("--listen-address", f"tcp://127.0.0.1:{port}", "--contact-address", everywhere))
+            assert other.wait(60) == 0
+            assert f"something else: its address: {everywhere} (plain text) here, TLS, or 127.0.0.1" in told(other)
+            assert "Traceback" not in told(other)
+            future = client.submit(pow, 2, 2, pure=False)
+            assert [result for _, _, result in gather(iter([(future, 0)]), client, "nothing stays")] == [4]
+            (sentence,) = said
+            assert sentence.startswith(f"a worker that joined is refused, {everywhere} on {socket.gethostname()}: its")
+            assert sentence.endswith(
+                "; start it with TLS (deploy/tls says how), or on this machine with --host 127.0.0.1"
+            )
 
 
 def test_where_the_first_worker_is_refused_nobody_waits_for_another(made, start, study):

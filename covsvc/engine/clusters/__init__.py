@@ -8,11 +8,10 @@ from typing import Any
 
 from covsvc import registry
 from covsvc.engine.clusters.choosing import Choice, choose
-from covsvc.engine.clusters.encryption import hold_safe, worker_command
+from covsvc.engine.clusters.encryption import hold_safe
 from covsvc.engine.clusters.handshake import client_at
 from covsvc.engine.clusters.quiet import silenced
 from covsvc.engine.clusters.welcoming import welcomed
-from covsvc.engine.gathering import ask
 from covsvc.engine.warm_up import run_kernels
 from covsvc.errors import ClusterError, StudyError
 from covsvc.study import Study
@@ -59,11 +58,9 @@ def connect(
             raise ClusterError("the client is closed; make another one")
         hold_safe(given.scheduler.address)
         with welcomed(given, study, tell):
-            _hold_safe_workers(given)
             yield given
     else:
         with _silence(), _client_of(given, n_workers, tell) as client, welcomed(client, study, tell):
-            _hold_safe_workers(client)
             yield client
 
 
@@ -116,13 +113,3 @@ def _client_of(choice: Choice, n_workers: int | None, tell: Callable[[str], None
                 raise
             raise StudyError("\n".join(f"{choice.told}: {line}" for line in str(error).splitlines())) from None
         yield client
-
-
-def _hold_safe_workers(client: Any) -> None:
-    """Refuse workers that talk in plain text beyond this machine, whatever their scheduler does."""
-    for worker in ask(client, lambda: client.scheduler.ncores(), "run it again"):
-        try:
-            hold_safe(worker)
-        except StudyError as error:
-            cure = f"`{worker_command(client.scheduler.address)}` starts one"
-            raise StudyError(f"worker {error}; {cure}") from None

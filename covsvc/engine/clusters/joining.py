@@ -62,6 +62,7 @@ class Joining(WorkerPlugin):  # type: ignore[misc]
             worker.loop.add_callback(self._forget, worker)
             return
         answer = self()
+        answer["differs"] = answer["differs"] or _plain(worker.address)
         if not answer["differs"]:
             return
         told = "; ".join(f"{what}: {there} here, {here} at the driver" for what, there, here in answer["differs"])
@@ -86,3 +87,16 @@ class Joining(WorkerPlugin):  # type: ignore[misc]
         """Have no other worker asked; one of those that join at the same time comes first."""
         with suppress(Exception):
             await worker.scheduler.unregister_worker_plugin(name=self.name)
+
+
+def _plain(address: str) -> list[tuple[str, str, str]]:
+    """Return what differs of a worker, which has our covsvc, if it talks in plain text beyond its machine."""
+    from covsvc.engine.clusters.encryption import hold_safe
+    from covsvc.engine.refusals import PLAIN
+    from covsvc.errors import StudyError
+
+    try:
+        hold_safe(address)
+    except StudyError:
+        return [(PLAIN, f"{address} (plain text)", "TLS, or 127.0.0.1,")]
+    return []

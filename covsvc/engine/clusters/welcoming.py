@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from covsvc.engine.clusters.encryption import worker_command
+from covsvc.engine.clusters.encryption import hold_safe, worker_command
 from covsvc.engine.clusters.sameness import other_bits, question_of
 from covsvc.engine.clusters.waiting import FIRST, Waiting
 from covsvc.engine.gathering import ask, patience_of
 from covsvc.engine.refusals import Refusals, cure_of, keep, told
 from covsvc.engine.warm_up import run_kernels
-from covsvc.errors import ClusterError
+from covsvc.errors import ClusterError, StudyError
 from covsvc.study import Study
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ def welcome(client: Any, study: Study | None, tell: Callable[[str], None] | None
     ------
     ClusterError
         If no worker comes, one has something else than the driver, or they are lost while they warm up.
+    StudyError
+        If one talks in plain text beyond its machine, whatever the scheduler does.
     """
     from covsvc.engine.clusters.joining import REFUSED, Joining
 
@@ -74,6 +76,7 @@ def welcome(client: Any, study: Study | None, tell: Callable[[str], None] | None
         question["digest"] = run_kernels(study) if study else ""
         ask(client, lambda: client.register_plugin(Joining(question)), _AGAIN)
     answers = _answers(client, Joining(question), refusals, tell)
+    _hold_safe(client.scheduler.address, answers)
     question["digest"] = _hold_same(client.scheduler.address, answers, question, study)
     if not is_awaited:
         ask(client, lambda: client.register_plugin(Joining(question)), _AGAIN)
@@ -130,6 +133,15 @@ def _wait(client: Any, refusals: Refusals, tell: Callable[[str], None] | None) -
                 raise ClusterError(f"{address}: no worker joined within {patience:g} s; {cure}")
             raise ClusterError(f"{address}: no worker joined within {patience:g} s; see its queue and its logs")
         waiting.say()
+
+
+def _hold_safe(address: str, workers: Iterable[str]) -> None:
+    """Refuse workers that talk in plain text beyond their machine."""
+    for worker in workers:
+        try:
+            hold_safe(worker)
+        except StudyError as error:
+            raise StudyError(f"worker {error}; `{worker_command(address)}` starts one") from None
 
 
 def _hold_same(address: str, answers: Answers, question: Mapping[str, Any], study: Study | None) -> str:
