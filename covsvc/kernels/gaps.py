@@ -306,9 +306,19 @@ def _polynomials(alpha: float) -> FloatArray:
     cells = 1 << _CELL_BITS
     start = (2.0 ** np.arange(_OCTAVES)[:, None] * (1.0 + np.arange(cells) / cells)).reshape(-1, 1)
     width = np.repeat(2.0 ** np.arange(_OCTAVES), cells)[:, None] / cells
-    t = np.cos(np.pi * (np.arange(_DEGREE + 1) + 0.5) / (_DEGREE + 1))
+    angles = [math.pi * (node + 0.5) / (_DEGREE + 1) for node in range(_DEGREE + 1)]
+    t = np.array([math.cos(angle) for angle in angles])
     x = _crossings(alpha, start + 0.5 * width * (t + 1.0))
-    return np.ascontiguousarray(x @ np.linalg.inv(np.vander(t, increasing=True)).T)
+    # in a fixed order and without BLAS and LAPACK: on every processor the same bits
+    found = np.zeros((len(x), _DEGREE + 1))
+    found[:, 0] = x[:, 0]
+    for node, angle in enumerate(angles):
+        fundamental = np.zeros(_DEGREE + 1)
+        for order in range(_DEGREE + 1):
+            power = np.polynomial.chebyshev.cheb2poly(np.eye(_DEGREE + 1)[order])
+            fundamental[: len(power)] += (2.0 if order else 1.0) * math.cos(order * angle) / (_DEGREE + 1) * power
+        found += (x[:, node] - x[:, 0])[:, None] * fundamental
+    return found
 
 
 @compiled
