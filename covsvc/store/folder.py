@@ -14,7 +14,7 @@ import icechunk
 
 from covsvc.errors import StoreError
 from covsvc.store.beginning import is_beginning
-from covsvc.store.lock import STUDY_IS_TAKEN, locked
+from covsvc.store.lock import STUDY_IS_TAKEN, locked, named_in
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Folder:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return file.read().strip()
+                return named_in(file)
         return ""
 
     def settle(self) -> None:

@@ -9,12 +9,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
+from typing import TextIO
 
 from covsvc.errors import StoreError
 from covsvc.store.reason import unwritable
 
 STUDY_IS_TAKEN = "another driver has this study"
+
+_NAMELESS = 10
+"""Attempts more, where a lock is held that has no name in it."""
 
 
 def this_process() -> str:
@@ -32,24 +37,33 @@ def locked(path: Path, held: str, patience: float = 1.0) -> Iterator[None]:
         If another process holds it, or the file cannot be written.
     """
     try:
-        file = path.open("a+")
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+")
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}; choose a folder that can be written") from None
     with file:
         attempts = max(1, round(10 * patience))
-        for attempt in range(attempts):
+        for attempt in count(1):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if attempt < attempts - 1:  # `status` may look just now
+                holder = named_in(file)
+                # `status` may look just now, or who came first is about to write its name
+                if attempt < attempts or (not holder and attempt < attempts + _NAMELESS):
                     time.sleep(0.1)
                     continue
-                file.seek(0)
-                raise StoreError(f"{path.parent / path.stem}: {held}: {file.read().strip()}") from None
+                holder = holder or "who does not say its name"
+                raise StoreError(f"{path.parent / path.stem}: {held}: {holder}") from None
+        name = f"{this_process()}\n".encode()
         try:
-            file.truncate(0)
-            os.write(file.fileno(), f"{this_process()}\n".encode())
+            os.pwrite(file.fileno(), name, 0)  # over that of the last one: whoever looks finds a name
+            os.ftruncate(file.fileno(), len(name))
         except OSError as error:
             raise unwritable(str(path), error) from None
         yield
+
+
+def named_in(file: TextIO) -> str:
+    """Return who wrote its name into a lock, empty if nobody did yet."""
+    file.seek(0)
+    return file.readline().strip()
