@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.heavy, pytest.mark.timeout(600)]
 
 STUDIES = Path(__file__).parents[2] / "deploy" / "studies" / "nightly.yaml"
 """All methods and experiments."""
@@ -58,7 +58,7 @@ def found(tmp_path_factory):
         )
         for here in ({}, old)
     ]
-    told = [process.communicate(timeout=250)[0].splitlines() for process in started]
+    told = [process.communicate(timeout=500)[0].splitlines() for process in started]
     assert [process.returncode for process in started] == [0, 0]
     return told
 
