@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from hosts import HERE, Host
+from ports import free_ports
 
 BUCKET = "cubes"
 
@@ -20,7 +21,7 @@ BUCKET = "cubes"
 @contextmanager
 def served(host: Host = HERE, **environment: str) -> Iterator[dict[str, str]]:
     """Serve an empty bucket on a host, and yield the environment by which to reach it; MOTO_GROUP is its process group."""
-    port = host.do(lambda: free_port(host.address))
+    (port,) = host.do(lambda: free_ports(1, host.address))
     server = subprocess.Popen(
         host.inside(sys.executable, "-m", "moto.server", "-H", host.address, "-p", str(port)),
         env={**os.environ, **environment},
@@ -42,14 +43,6 @@ def served(host: Host = HERE, **environment: str) -> Iterator[dict[str, str]]:
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
         server.wait(30)
-
-
-def free_port(address: str) -> int:
-    """Return a port at which nobody listens."""
-    with socket.socket() as free:
-        free.bind((address, 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def make_bucket(address: str, port: int) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 import pytest
+from ports import free_ports
 
 NODES = "n1", "n2"
 CPUS = 2
@@ -258,14 +259,3 @@ def slurm(folder: Path) -> Iterator[Slurm]:
 def found(program: str) -> str | None:
     """Return where a program is, also one of those that are for root."""
     return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-
-
-def free_ports(number: int) -> list[int]:
-    """Return ports on which nobody listens, below those that the kernel gives to who asks for any."""
-    chosen: list[int] = []
-    while len(chosen) < number:
-        port = random.SystemRandom().randrange(20_000, 32_000)
-        with socket.socket() as tried, suppress(OSError):
-            tried.bind(("127.0.0.1", port))
-            chosen.append(port)
-    return chosen

@@ -15,6 +15,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from object_store import wait_for
+from ports import free_ports
 
 from covsvc import api, registry
 from covsvc.api import checking
@@ -277,9 +278,7 @@ def test_workers_that_run_something_else_are_named_with_what_differs(found, tmp_
     (other / "sitecustomize.py").write_text('import covsvc.version\ncovsvc.version.__version__ = "0.0.1"\n')
     (bare / "covsvc").mkdir(parents=True)
     (bare / "covsvc" / "__init__.py").write_text('raise ImportError("no covsvc here")\n')
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     address = f"tcp://127.0.0.1:{port}"
     scheduler = ("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
     worker = ("distributed.cli.dask_worker", address, "--no-nanny", "--nthreads", "1", "--no-dashboard")

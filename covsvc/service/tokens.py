@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
 import logging
@@ -12,10 +11,11 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from covsvc.errors import CovsvcError
+from covsvc.files import alone_in
 
 TOKEN = re.compile(r"covsvc_[A-Za-z0-9_-]{43}")
 """What a token looks like."""
@@ -140,15 +140,12 @@ def remove_token(path: Path, name: str) -> None:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Let nobody else change a file of tokens; what is locked is its folder, since the file is replaced."""
-    try:
-        folder = os.open(path.resolve().parent, os.O_RDONLY)
-    except OSError as error:
-        raise TokenError(f"{path}: {error.strerror}; make the folder first") from None
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    with ExitStack() as held:
+        try:
+            held.enter_context(alone_in(path.resolve().parent))
+        except OSError as error:
+            raise TokenError(f"{path}: {error.strerror}; make the folder first") from None
         yield
-    finally:
-        os.close(folder)
 
 
 def _text(path: Path) -> str:

@@ -20,6 +20,7 @@ import pytest
 from agreement import assert_same
 from certificates import Authority
 from distributed import Client, Scheduler, Security, Worker
+from ports import free_ports
 from processes import bench
 
 from covsvc import api
@@ -280,9 +281,7 @@ def test_a_client_that_talks_in_plain_text_beyond_this_machine_is_refused():
 
 
 def test_a_worker_that_talks_in_plain_text_beyond_this_machine_is_refused():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     everywhere = {"port": port, "contact_address": f"tcp://0.0.0.0:{port}"}
     started = scheduler("tcp://", worker=everywhere | {"dashboard_address": "127.0.0.1:0"})
     with started as address, pytest.raises(StudyError) as error, connect(address):

@@ -19,6 +19,7 @@ import psutil
 import pytest
 from condor import ask
 from distributed import Client, wait
+from ports import free_ports
 
 from covsvc.engine.clusters import _silence, htcondor, jobqueue, pbs, slurm
 from covsvc.engine.clusters.encryption import Certificates
@@ -254,14 +255,6 @@ def until(happened: Callable[[], object], seconds: float = 60.0) -> None:
     while not happened():
         assert time.monotonic() < deadline, f"nothing for {seconds} s"
         time.sleep(0.05)
-
-
-def free_ports(number):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from certificates import Authority
+from ports import free_ports
 
 from covsvc.engine.clusters.kubernetes import connect
 from covsvc.engine.clusters.kubernetes_api import Server
@@ -90,16 +91,6 @@ def test_an_api_server_that_is_not_there_is_told(monkeypatch, tmp_path):
 # --- what runs in the pods ---------------------------------------------------------------------------------------------
 
 
-def free_ports(number):
-    sockets = [socket.socket() for _ in range(number)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [str(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 class Pods:
     """The containers of a cluster as processes of this machine, at other ports, with other certificates and scratch."""
 
@@ -108,7 +99,7 @@ class Pods:
         self.spec = {role: cluster["spec"][role]["spec"]["containers"][0] for role in ("scheduler", "worker")}
         self.folder, self.certificates = folder, certificates
         ports = ["8786", "8787", "8788", "8789", "8790"]
-        self.ports = dict(zip(ports, free_ports(len(ports)), strict=True))
+        self.ports = dict(zip(ports, map(str, free_ports(len(ports))), strict=True))
         self.started: list[subprocess.Popen[bytes]] = []
 
     def start(self, role: str, **more: str) -> None:

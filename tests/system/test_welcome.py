@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from distribution import install
+from ports import free_ports
 from processes import bench, end, told
 
 from covsvc import registry
@@ -221,9 +222,7 @@ def test_one_that_joins_later_and_talks_in_plain_text_beyond_its_machine_leaves(
     with client_of(made, 1) as client:
         said = []
         with connect(client, study=study, tell=said.append):
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
+            (port,) = free_ports(1)
             everywhere = f"tcp://0.0.0.0:{port}"
             other = start(at=("--listen-address", f"tcp://127.0.0.1:{port}", "--contact-address", everywhere))
             assert other.wait(60) == 0

@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from covsvc.engine.clusters.encryption import Certificates
-from covsvc.engine.clusters.options import QueuedCluster, read_options, seconds_of, with_workers
+from covsvc.engine.clusters.options import (
+    PBSCluster,
+    QueuedCluster,
+    SlurmCluster,
+    read_options,
+    seconds_of,
+    with_workers,
+)
 from covsvc.engine.clusters.page import with_page
 from covsvc.engine.clusters.quiet import QUIET, silenced, variable_of, without_interrupts
 from covsvc.engine.clusters.run_certificates import certificates_of_run
@@ -96,6 +103,12 @@ class BatchSystem(Generic[Options]):
     settings: Callable[[Options, Certificates], Mapping[str, Any]]
     listing: tuple[str, ...]
     brings_files: bool = False
+
+
+def directives(first: str, options: SlurmCluster | PBSCluster) -> list[str]:
+    """Return the directives of a script: what its system needs, no logs where no folder is named, and the user's."""
+    silent = ["-e /dev/null", "-o /dev/null"] if options.log_folder is None else []
+    return [first, *silent, *options.directives]
 
 
 @contextmanager

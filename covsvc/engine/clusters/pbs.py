@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from covsvc.engine.clusters.encryption import Certificates
-from covsvc.engine.clusters.jobqueue import BatchSystem, start
+from covsvc.engine.clusters.jobqueue import BatchSystem, directives, start
 from covsvc.engine.clusters.options import PBSCluster
 
 
@@ -18,15 +18,13 @@ def _job() -> Any:
 
 
 def _settings(options: PBSCluster, _: Certificates) -> dict[str, Any]:
-    directives = ["-S /bin/bash"]  # the login shell of the user need not be one for which the script is written
-    if options.log_folder is None:
-        directives += ["-e /dev/null", "-o /dev/null"]
     return {
         "queue": options.queue,
         "account": options.account,
         "resource_spec": options.resources,
         "walltime": options.walltime,
-        "job_extra_directives": [*directives, *options.directives],
+        # the login shell of the user need not be one for which the script is written
+        "job_extra_directives": directives("-S /bin/bash", options),
     }
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from covsvc.engine.clusters.encryption import Certificates, certificates
 from covsvc.errors import StudyError
+from covsvc.files import alone_in
 
 _LOCK = "driver.lock"
 
@@ -49,7 +50,7 @@ def _own_folder(shared: Path) -> Iterator[Path]:
         shared.mkdir(mode=0o700, parents=True, exist_ok=True)
         if shared.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
             raise StudyError(f"shared_folder: {shared}: everybody may replace what is in it; name another one")
-        with _locked(shared):  # others clear up, too: not what is just being made
+        with alone_in(shared):  # others clear up, too: not what is just being made
             _clear(shared, host)
             folder.mkdir(mode=0o700)
             alive = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
@@ -61,16 +62,6 @@ def _own_folder(shared: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(alive)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(opened)
 
 
 def _clear(shared: Path, host: str) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from covsvc.engine.clusters.encryption import Certificates
-from covsvc.engine.clusters.jobqueue import BatchSystem, start
+from covsvc.engine.clusters.jobqueue import BatchSystem, directives, start
 from covsvc.engine.clusters.options import SlurmCluster
 
 
@@ -17,15 +17,12 @@ def _job() -> Any:
 
 
 def _settings(options: SlurmCluster, _: Certificates) -> dict[str, Any]:
-    # nothing of this environment, which may hold credentials, but what a login on the node gives
-    directives = ["--export=NONE"]
-    if options.log_folder is None:
-        directives += ["-e /dev/null", "-o /dev/null"]
     return {
         "queue": options.partition,
         "account": options.account,
         "walltime": options.walltime,
-        "job_extra_directives": [*directives, *options.directives],
+        # nothing of this environment, which may hold credentials, but what a login on the node gives
+        "job_extra_directives": directives("--export=NONE", options),
     }
 
 
